@@ -1,0 +1,132 @@
+"""Checks of what a caller passes: each message says what was wrong and how to mend it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def reject_unknown(name: str, unknown: dict[str, object]) -> None:
+    if "bias" in unknown:
+        raise TypeError(
+            f"{name}: there is no bias. A cosine has no learned shift; what the paper calls the bias "
+            "is a fixed component appended to both vectors: pass constant=1e-4 for it"
+        )
+    if unknown:
+        raise TypeError(f"{name}: unexpected argument {next(iter(unknown))!r}")
+
+
+def check_tensors(name: str, input: object, weight: object) -> None:
+    for role, tensor in (("input", input), ("weight", weight)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
+        if tensor.dtype not in FLOATING:
+            raise TypeError(
+                f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
+                f"convert it first, for example {role}.float()"
+            )
+    assert isinstance(input, Tensor) and isinstance(weight, Tensor)
+    if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+        raise TypeError(
+            f"{name}: input is {input.dtype} but weight is {weight.dtype}; "
+            "convert one, for example input.to(weight.dtype)"
+        )
+    if input.device != weight.device:
+        raise ValueError(
+            f"{name}: input is on {input.device} but weight is on {weight.device}; "
+            "move one, for example input.to(weight.device)"
+        )
+
+
+def check_constant(name: str, constant: object) -> None:
+    if isinstance(constant, bool) or not isinstance(constant, Real):
+        raise TypeError(
+            f"{name}: constant must be a number (the paper uses 1e-4), got {constant!r}"
+        )
+    if not math.isfinite(constant):
+        raise ValueError(f"{name}: constant must be finite, got {constant}")
+
+
+def check_channels(name: str, dims: int, input: Tensor, weight: Tensor, groups: object) -> None:
+    spatial = ("L", "H, W", "D, H, W")[dims - 1]
+    if input.dim() not in (dims + 1, dims + 2):
+        raise ValueError(
+            f"{name}: input must have shape (N, C, {spatial}) or (C, {spatial}), got {tuple(input.shape)}"
+        )
+    if weight.dim() != dims + 2:
+        raise ValueError(
+            f"{name}: weight must have {dims + 2} dimensions, (out_channels, in_channels / groups, "
+            f"*kernel), got {tuple(weight.shape)}"
+        )
+    if isinstance(groups, bool) or not isinstance(groups, Integral) or groups < 1:
+        raise ValueError(f"{name}: groups must be a positive integer, got {groups!r}")
+    channels = input.shape[-dims - 1]
+    if channels != weight.shape[1] * groups:
+        raise ValueError(
+            f"{name}: input {tuple(input.shape)} has {channels} channels, but weight "
+            f"{tuple(weight.shape)} with groups={groups} expects {weight.shape[1] * groups}"
+        )
+    if weight.shape[0] % groups:
+        raise ValueError(
+            f"{name}: out_channels ({weight.shape[0]}) must be divisible by groups ({groups})"
+        )
+
+
+def per_dimension(name: str, role: str, value: object, dims: int, least: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if len(values) == 1:
+        values = values * dims
+    numbers = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in values)
+    if len(values) != dims or not numbers:
+        hint = "; the third argument is stride, a cosine takes no bias" if role == "stride" else ""
+        raise ValueError(
+            f"{name}: {role} must be an integer of at least {least}, or {dims} of them, got {value!r}{hint}"
+        )
+    return tuple(int(v) for v in values)  # type: ignore[arg-type]
+
+
+def resolve_padding(
+    name: str,
+    padding: object,
+    batch: Tensor,
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], Tensor]:
+    """Padding as symmetric widths; what "same" needs on one side only is added to the batch itself."""
+    dims = len(window)
+    if padding == "valid":
+        return (0,) * dims, batch
+    if padding == "same":
+        if any(step != 1 for step in stride):
+            raise ValueError(f"{name}: padding='same' needs stride 1, got stride {stride}")
+        total = tuple(gap * (size - 1) for size, gap in zip(window, dilation, strict=True))
+        uneven = [side for width in reversed(total) for side in (0, width % 2)]
+        return tuple(width // 2 for width in total), F.pad(batch, uneven) if any(uneven) else batch
+    if isinstance(padding, str):
+        raise ValueError(
+            f"{name}: padding must be an integer, {dims} integers, 'same' or 'valid', got {padding!r}"
+        )
+    return per_dimension(name, "padding", padding, dims, least=0), batch
+
+
+def check_extent(
+    name: str,
+    batch: Tensor,
+    window: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> None:
+    for size, kernel, width, gap in zip(batch.shape[2:], window, padding, dilation, strict=True):
+        if size + 2 * width < gap * (kernel - 1) + 1:
+            raise ValueError(
+                f"{name}: the kernel {window} with dilation {dilation} is larger than the padded input "
+                f"{tuple(s + 2 * p for s, p in zip(batch.shape[2:], padding, strict=True))}"
+            )

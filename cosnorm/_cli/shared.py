@@ -1,0 +1,147 @@
+"""What both fronts of the command line do alike: read options, run, and stop politely."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from cosnorm import experiments
+from cosnorm.record import Record
+from cosnorm.training import Curves, Replica
+
+#: Folder that records go to unless another is named: never into the installed package.
+DEFAULT_RECORDS = Path("cosnorm-records")
+
+#: Exit codes: an error that the message explains, and the shell's code for Ctrl-C.
+ERROR = 1
+INTERRUPTED = 130
+
+
+class Display(Protocol):
+    """Shows a plan's progress; a context manager, so that a terminal is left clean."""
+
+    def start(self, plan: experiments.Plan) -> AbstractContextManager[object]:
+        """Begin to show the runs of a plan."""
+        ...
+
+    def on_epoch(self, replica: Replica, curves: Curves) -> None:
+        """Show one more epoch of a run."""
+        ...
+
+    def on_record(self, record: Record, present: bool) -> None:
+        """Show a run that is finished, or ``present`` from before."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        ...
+
+
+def parse_seeds(text: str | None) -> int | list[int] | None:
+    """``"3"`` is three seeds from 0, ``"3-4"`` and ``"0,2"`` are those seeds themselves.
+
+    Examples
+    --------
+    >>> parse_seeds("3"), parse_seeds("3-4"), parse_seeds("0,2")
+    (3, [3, 4], [0, 2])
+    """
+    if text is None:
+        return None
+    try:
+        if "," in text:
+            return [int(part) for part in text.split(",")]
+        first, dash, last = text.partition("-")
+        if not dash and int(first) < 1:
+            raise ValueError
+        return list(range(int(first), int(last) + 1)) if dash else int(first)
+    except ValueError:
+        raise ValueError(
+            f"--seeds {text!r} is not understood; write how many (5), a range (3-4) or a list (0,2)"
+        ) from None
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit torch to so many processor threads; ``None`` leaves torch's own choice."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {threads}")
+    torch.set_num_threads(threads)
+
+
+def run_command(
+    display: Display,
+    name: str,
+    norm: str,
+    scale: str | None,
+    seeds: str | None,
+    device: str,
+    records: Path,
+    threads: int | None,
+) -> int:
+    """Run an experiment as asked; returns the exit code after saying what was done, or why not."""
+    try:
+        set_threads(threads)
+        plan = experiments.plan(name, norm, scale, parse_seeds(seeds), device)
+    except ValueError as error:
+        return complain(str(error))
+    finished: list[Record] = []
+
+    def on_record(result: Record, present: bool) -> None:
+        finished.append(result)
+        display.on_record(result, present)
+
+    try:
+        with display.start(plan):
+            experiments.run(
+                name, plan.techniques, plan.scale, plan.seeds, device=plan.device, records=records,
+                on_epoch=display.on_epoch, on_record=on_record,
+            )
+    except KeyboardInterrupt:
+        again = go_on(name, norm, plan.scale, seeds, device, records, threads)
+        display.say(f"Stopped. {len(finished)} of {len(plan.runs)} runs are finished and kept in {records}.")
+        display.say(f"The run in progress is lost; to go on with it: {again}")
+        return INTERRUPTED
+    except (RuntimeError, ValueError) as error:
+        return complain(str(error))
+    display.say(f"{len(finished)} records in {records}. Next: " + shlex.join(
+        ["cosnorm", "report", name, "--scale", plan.scale, "--records", str(records)]
+    ))
+    return 0
+
+
+def go_on(
+    name: str, norm: str, scale: str, seeds: str | None, device: str, records: Path, threads: int | None
+) -> str:
+    """The command that does what is left of a run."""
+    words = ["python", "-m", "cosnorm", "run", name, "--norm", norm, "--scale", scale]
+    words += [] if seeds is None else ["--seeds", seeds]
+    words += ["--device", device, "--records", str(records)]
+    words += [] if threads is None else ["--threads", str(threads)]
+    return shlex.join(words)
+
+
+def complain(message: str) -> int:
+    """Say what went wrong, on stderr and without a traceback."""
+    print(f"cosnorm: {message}", file=sys.stderr, flush=True)
+    return ERROR
+
+
+#: What a front offers for ``cosnorm run``; kept here so that both word it alike.
+HELP: dict[str, str] = {
+    "name": "The experiment; `cosnorm list` shows them.",
+    "norm": "Technique, several with commas, or all.",
+    "scale": "smoke, short or paper; default $COSNORM_SCALE, else smoke.",
+    "seeds": "How many (5), a range (3-4) or a list (0,2); default what the scale asks for.",
+    "device": "auto, cpu or cuda.",
+    "records": "Folder for the records; finished ones found there are kept.",
+    "threads": "Processor threads for torch; default torch's own choice.",
+}
+
+Command = Callable[..., int]

@@ -1,0 +1,83 @@
+"""What a cosine sees of a vector: centred if asked, one component appended, and its reciprocal length."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+class Vectors(NamedTuple):
+    """Row vectors of shape ``(..., n)``, prepared for a product.
+
+    ``values`` is the row itself in float32 and float64. In half precision it is the row times a
+    power of two that brings its length to between 1 and 2, so that no product overflows and no
+    rounding is added; ``reduced`` is then the reciprocal length of ``values``.
+    """
+
+    values: Tensor
+    appended: Tensor | float | None
+    reduced: Tensor
+    reciprocal: Tensor
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type lengths are computed in: float32 for half precision, else the type itself."""
+    return torch.float32 if dtype in HALF else dtype
+
+
+def reciprocal_root(squares: Tensor) -> Tensor:
+    """1 / sqrt(squares), and 0 where the squared length underflows: such a vector counts as zero."""
+    nonzero = squares >= torch.finfo(squares.dtype).tiny
+    return torch.where(nonzero, torch.where(nonzero, squares, 1.0).rsqrt(), 0.0)
+
+
+def power_of_two_above(positive: Tensor) -> Tensor:
+    """The smallest power of two not below each entry, and 1 where the entry is 0."""
+    return torch.exp2(torch.log2(torch.where(positive > 0, positive, 1.0)).ceil()).detach()
+
+
+def center(rows: Tensor, constant: float) -> tuple[Tensor, Tensor | None]:
+    """Subtract from each row (and from its appended component) their mean.
+
+    The first component goes before the mean does. A constant row then gives exact zeros, and a
+    mean far above the spread costs no digits.
+    """
+    first = rows[..., :1]
+    rest = rows - first
+    if not constant:
+        return rest - rest.mean(-1, keepdim=True), None
+    count = rows.shape[-1] + 1
+    appended = constant - first
+    mean = (rest.sum(-1, keepdim=True) + appended) / count
+    return rest - mean, (appended - mean).squeeze(-1)
+
+
+def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | None = None) -> Vectors:
+    """Make :class:`Vectors` of ``rows``; a ``reciprocal`` that is already known is not computed again."""
+    dtype = accumulation_dtype(rows.dtype)
+    values, appended = center(rows.to(dtype), constant) if centered else (rows, constant or None)
+    if reciprocal is None:
+        squares = torch.linalg.vector_norm(values, dim=-1, dtype=dtype).square()
+        reciprocal = reciprocal_root(squares if appended is None else squares + appended**2)
+    if rows.dtype not in HALF:
+        return Vectors(values, appended, reciprocal, reciprocal)
+    scale = power_of_two_above(reciprocal)
+    values = (values * scale.unsqueeze(-1)).to(rows.dtype)
+    appended = None if appended is None else appended * scale
+    return Vectors(values, appended, reciprocal / scale, reciprocal)
+
+
+def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
+    """Equations 11 and 12: take from ``pull`` its part along the vector, and divide by the length.
+
+    ``along`` is the gradient's inner product with the cosines. What is left is orthogonal to the
+    vector, since a cosine does not change when the vector is stretched.
+    """
+    coefficient = (along * vectors.reduced).unsqueeze(-1)
+    pull = pull.to(coefficient.dtype)
+    values = vectors.values.to(coefficient.dtype)
+    return torch.addcmul(pull, values, coefficient, value=-1) * vectors.reciprocal.unsqueeze(-1)

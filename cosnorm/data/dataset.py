@@ -1,0 +1,86 @@
+"""What a dataset is once it is in memory, and the one error that loading can end in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = Literal["embedded", "ready", "missing", "damaged"]
+
+
+class DatasetError(RuntimeError):
+    """A dataset cannot be had. The message names the file, what is wrong with it, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A classification dataset in memory, with its official split into training and test examples.
+
+    Parameters
+    ----------
+    name : str
+        The name it is loaded by.
+    train_inputs, test_inputs : ndarray of uint8, shape (N, *shape)
+        The raw inputs: ``shape`` is ``(28, 28)`` for MNIST. Divide by ``maximum`` to reach [0, 1].
+    train_targets, test_targets : ndarray of int64, shape (N,)
+        The class of each example, an index into ``classes``.
+    classes : tuple of str
+        The name of each class.
+    maximum : float
+        The largest value that an input can take.
+    sha256 : str
+        What the data was read from, in one figure: records carry it. Each loader says what it covers.
+    """
+
+    name: str
+    train_inputs: NDArray[np.uint8]
+    train_targets: NDArray[np.int64]
+    test_inputs: NDArray[np.uint8]
+    test_targets: NDArray[np.int64]
+    classes: tuple[str, ...]
+    maximum: float
+    sha256: str
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def features(self) -> int:
+        """How many numbers one example has when it is flattened into a vector."""
+        return math.prod(self.train_inputs.shape[1:])
+
+    def __repr__(self) -> str:
+        """The sizes, never the arrays."""
+        return (
+            f"Dataset({self.name!r}, {len(self.train_targets)} training and {len(self.test_targets)} test "
+            f"examples of shape {self.train_inputs.shape[1:]}, {self.num_classes} classes)"
+        )
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """Where a dataset's files are and whether they are sound; see :func:`cosnorm.data.status`.
+
+    Parameters
+    ----------
+    name : str
+        The dataset's name.
+    location : Path or None
+        The folder that holds its files; None when they are embedded or nowhere.
+    state : {"embedded", "ready", "missing", "damaged"}
+        "ready" means that every file is there and has its official SHA-256.
+    detail : str
+        One or more lines for a person: what was found, and what is wrong with it.
+    """
+
+    name: str
+    location: Path | None
+    state: State
+    detail: str

@@ -1,0 +1,165 @@
+"""What an experiment is: settings as data, one experiment a file, listed here by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cosnorm.training import Replica
+
+#: Environment variable that chooses the scale where none is given, and the scale without it.
+SCALE_VARIABLE = "COSNORM_SCALE"
+DEFAULT_SCALE = "smoke"
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One competitor of an experiment.
+
+    Attributes
+    ----------
+    learning_rate
+        The rate at the scales that use the paper's network.
+    source
+        Who chose that rate: ``"paper"`` or ``"ours"``.
+    """
+
+    learning_rate: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of an experiment is run.
+
+    Attributes
+    ----------
+    dataset
+        Name for :func:`cosnorm.data.load`.
+    sizes, batch_size, epochs
+        As in :class:`cosnorm.training.Replica`.
+    seeds
+        How many seeds a result at this scale should have.
+    rates
+        Learning rates that differ from the technique's own.
+    note
+        Why they differ, or what else a reader should know.
+    """
+
+    dataset: str
+    sizes: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    seeds: int
+    rates: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def tail(self) -> int:
+        """Last epochs that a run is judged by: a quarter, at most the paper's 50."""
+        return max(1, min(50, self.epochs // 4))
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A row of the paper's table: mean and variance of the test error over the last epochs, one run."""
+
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure of the paper, with everything needed to run it again.
+
+    Attributes
+    ----------
+    name, title
+        The name on the command line, and what is compared in words.
+    techniques, scales
+        By name, in the order in which they are shown.
+    std, constant
+        As for :func:`cosnorm.networks.mlp`.
+    recorded
+        What a record of this experiment holds, in words.
+    claims
+        Numbers of the paper's claims (the ledger) that the result bears on.
+    printed, source, test_examples
+        The paper's own figures by technique, where they are printed, and out of how many examples.
+    """
+
+    name: str
+    title: str
+    techniques: Mapping[str, Technique]
+    scales: Mapping[str, Scale]
+    std: float
+    constant: float
+    recorded: str
+    claims: tuple[int, ...]
+    printed: Mapping[str, Printed]
+    source: str
+    test_examples: int
+
+    def scale(self, name: str | None = None) -> tuple[str, Scale]:
+        """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
+
+        Raises
+        ------
+        ValueError
+            If the experiment has no such scale.
+        """
+        name = name or os.environ.get(SCALE_VARIABLE) or DEFAULT_SCALE
+        if name not in self.scales:
+            raise ValueError(f"{self.name} has no scale {name!r}; choose one of {', '.join(self.scales)}")
+        return name, self.scales[name]
+
+    def replica(self, technique: str, scale: str | None, seed: int) -> Replica:
+        """The settings of one run.
+
+        Raises
+        ------
+        ValueError
+            If the experiment has no such technique or scale.
+        """
+        if technique not in self.techniques:
+            raise ValueError(
+                f"{self.name} has no technique {technique!r}; choose from {', '.join(self.techniques)}, or all"
+            )
+        _, chosen = self.scale(scale)
+        return Replica(
+            sizes=chosen.sizes,
+            norm=technique,
+            learning_rate=chosen.rates.get(technique, self.techniques[technique].learning_rate),
+            batch_size=chosen.batch_size,
+            epochs=chosen.epochs,
+            seed=seed,
+            constant=self.constant,
+            std=self.std,
+        )
+
+
+def registry() -> dict[str, Experiment]:
+    """Every experiment by name."""
+    from cosnorm.experiments import mnist
+
+    return {experiment.name: experiment for experiment in (mnist.EXPERIMENT,)}
+
+
+def get(name: str) -> Experiment:
+    """An experiment by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists those there are.
+
+    Examples
+    --------
+    >>> get("mnist").techniques["cosine"].learning_rate
+    10.0
+    """
+    known = registry()
+    if name not in known:
+        raise ValueError(f"there is no experiment {name!r}; choose from {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,260 @@
+"""One run, one small JSON file: written atomically, checked when read, never edited by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+#: Name and version of the format. A change that older readers would misread raises the version.
+FORMAT = "cosnorm record"
+SCHEMA = 1
+
+_CURVES = ("train_loss", "train_error", "test_loss", "test_error")
+_FINAL = ("tail", "test_error_mean", "test_error_variance", "test_error_min", "test_error_last", "diverged_epoch")
+_SETTINGS = ("dataset", "sizes", "learning_rate", "batch_size", "epochs", "tail", "train_examples", "test_examples")
+_COST = ("seconds", "peak_memory_bytes", "peak_memory_of")
+_PROVENANCE = ("cosnorm", "commit", "modified", "date", "device", "device_name", "torch", "python", "numpy",
+               "threads", "dataset_sha256", "command")
+#: Bytes that must be free before a run starts; a record of 200 epochs takes about 10 000.
+_ROOM = 1_000_000
+
+
+class RecordError(RuntimeError):
+    """A record, or the folder that it goes to, cannot be read or written; the message names it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run: what was asked, what was seen, what it cost and where it was made.
+
+    Attributes
+    ----------
+    experiment, scale, technique, seed
+        What identifies the run; together they are its path.
+    settings
+        Every setting of the run: dataset, sizes, learning rate, and so on.
+    curves
+        ``train_loss``, ``train_error``, ``test_loss``, ``test_error``: one entry an epoch; losses in
+        nats to five significant digits, errors as counts of misclassified examples.
+    final
+        ``test_error_mean`` and ``test_error_variance`` (divisor n - 1) over the last ``tail`` epochs,
+        ``test_error_min``, ``test_error_last``; all ``None`` if the run diverged, in ``diverged_epoch``.
+    cost
+        ``seconds`` of wall time, ``peak_memory_bytes`` and in words what memory that is.
+    provenance
+        Package version and commit, dataset checksum, device, library versions, date, command.
+    """
+
+    experiment: str
+    scale: str
+    technique: str
+    seed: int
+    settings: dict[str, Any]
+    curves: dict[str, list[Any]]
+    final: dict[str, Any]
+    cost: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Short id, such as ``mnist/short/cosine-seed0``."""
+        return f"{self.experiment}/{self.scale}/{self.technique}-seed{self.seed}"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run stopped because a loss was infinite or not a number."""
+        return self.final["diverged_epoch"] is not None
+
+
+def summarize(test_error: Sequence[int], tail: int, diverged_epoch: int | None) -> dict[str, Any]:
+    """The final figures of a run; see :attr:`Record.final`.
+
+    A diverged run has none: the mean of the epochs before would flatter it.
+    """
+    final: dict[str, Any] = dict.fromkeys(_FINAL)
+    final.update(tail=tail, diverged_epoch=diverged_epoch)
+    if diverged_epoch is None:
+        last = list(test_error[-tail:])
+        final["test_error_mean"] = round(statistics.fmean(last), 6)
+        final["test_error_variance"] = round(statistics.variance(last), 6) if len(last) > 1 else None
+        final["test_error_min"] = min(test_error)
+        final["test_error_last"] = test_error[-1]
+    return final
+
+
+def significant(value: float, digits: int = 5) -> float:
+    """``value`` rounded to so many significant digits.
+
+    Examples
+    --------
+    >>> significant(0.0123456789)
+    0.012346
+    """
+    return float(f"{value:.{digits}g}")
+
+
+def path_of(folder: Path | str, experiment: str, scale: str, technique: str, seed: int) -> Path:
+    """Where the record of a run lies: ``folder/experiment/scale/technique-seedK.json``."""
+    return Path(folder) / experiment / scale / f"{technique}-seed{seed}.json"
+
+
+def prepare_folder(folder: Path | str) -> Path:
+    """Make the folder and see that a record can be written there, before hours of training.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be made or written to, or the disk is full.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise RecordError(
+            f"records cannot be written to {folder} ({error.strerror or error}); "
+            "choose another folder with --records (records= in Python)"
+        ) from error
+    if free < _ROOM:
+        raise RecordError(
+            f"only {free} bytes are free in {folder}, and records need about {_ROOM}; "
+            "free some space or choose another folder with --records (records= in Python)"
+        )
+    return folder
+
+
+def write(record: Record, folder: Path | str) -> Path:
+    """Write a record so that its file is either complete or not there, even if the process is killed.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be written; no half-written file is left under the record's name.
+    """
+    path = path_of(folder, record.experiment, record.scale, record.technique, record.seed)
+    text = _encode(record)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise RecordError(f"could not write the record {path}: {error.strerror or error}") from error
+    return path
+
+
+def read(path: Path | str) -> Record:
+    """Read and check one record.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read, is not a record, was damaged or edited, comes from a newer
+        version of the package, or lies under a name that is not its own.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, f"it is not valid JSON ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RecordError(f"{path} is not a record of this package; move it out of the records folder")
+    schema = content.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise RecordError(
+            f"{path} has schema {schema}, and this version of cosnorm reads up to {SCHEMA}; upgrade cosnorm"
+        )
+    if schema != SCHEMA:
+        raise _broken(path, f"schema {schema!r} is not one that ever was")
+    if content.pop("sha256", None) != _digest(content):
+        raise _broken(path, "its checksum does not match its content")
+    fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
+    try:
+        record = Record(**fields)
+        _check(record)
+    except (TypeError, ValueError, KeyError) as error:
+        raise _broken(path, str(error)) from error
+    expected = path_of("", record.experiment, record.scale, record.technique, record.seed)
+    if path.resolve().parts[-3:] != expected.parts:
+        raise RecordError(f"{path} holds the run {record.name}; a record may not be renamed: move it back")
+    return record
+
+
+def _encode(record: Record) -> str:
+    """JSON with one line a section, so that a difference between two records can be read."""
+    content = {"format": FORMAT, "schema": SCHEMA, **asdict(record)}
+    content["sha256"] = _digest(content)
+    _check(record)
+    lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in content.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check(record: Record) -> None:
+    """Raise ValueError unless a record is complete and its final figures follow from its curves."""
+    sections = {
+        "settings": _SETTINGS, "curves": _CURVES, "final": _FINAL, "cost": _COST, "provenance": _PROVENANCE
+    }
+    for section, names in sections.items():
+        missing = [name for name in names if name not in getattr(record, section)]
+        if missing:
+            raise ValueError(f"{section} lacks {', '.join(missing)}")
+    lengths = {len(record.curves[name]) for name in _CURVES}
+    diverged = record.final["diverged_epoch"]
+    epochs = record.settings["epochs"] if diverged is None else diverged - 1
+    if lengths != {epochs}:
+        raise ValueError(f"curves have lengths {sorted(lengths)}, not {epochs}")
+    for name in _CURVES:
+        kind = int if name.endswith("error") else (int, float)
+        if not all(isinstance(v, kind) and math.isfinite(v) and v >= 0 for v in record.curves[name]):
+            raise ValueError(f"the curve {name} has an entry that cannot be")
+    if record.final != summarize(record.curves["test_error"], record.settings["tail"], diverged):
+        raise ValueError("its final figures do not follow from its curves")
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _broken(path: Path, why: str) -> RecordError:
+    return RecordError(f"the record {path} is damaged: {why}; delete it and run again, or restore it")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system allows a folder to be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
