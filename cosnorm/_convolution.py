@@ -22,6 +22,7 @@ from cosnorm._vectors import (
     prepare,
     reciprocal_root,
     remove_radial_part,
+    subtract,
 )
 
 
@@ -113,12 +114,17 @@ def column(vector: Tensor, maps: Tensor) -> Tensor:
 
 
 def shift(input: Tensor, constant: float, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
-    """Pad, and take each sample's own mean away: a centred cosine ignores it, rounding does not."""
-    means = split(input, geometry.groups).mean(tuple(range(2, input.dim() + 1))).detach()
-    maps = means.view(*means.shape, *[1] * (input.dim() - 2))
+    """Pad, and take each sample's mean away where it exceeds the spread.
+
+    A centred cosine ignores such a shift; rounding does not: it would drown small patches of a
+    sample whose large mean stays, and those of a sample with a few large entries whose mean goes.
+    """
+    within = tuple(range(2, input.dim() + 1))
+    variance, mean = torch.var_mean(split(input, geometry.groups), within, correction=0, keepdim=True)
+    mean = torch.where(mean.square() > variance, mean, 0.0).detach()
     padded = split(F.pad(input, geometry.both_sides()), geometry.groups)
-    values = padded - maps.unsqueeze(2)
-    return values.reshape(values.shape[0], -1, *values.shape[3:]), constant - maps if constant else None
+    values = (padded - mean).reshape(input.shape[0], input.shape[1], *padded.shape[3:])
+    return values, constant - mean.squeeze(2) if constant else None
 
 
 def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
@@ -202,12 +208,11 @@ def largest_or_one(maps: Tensor) -> Tensor:
 
 
 def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
-    """Equation 3 for every filter and patch: products first, lengths after."""
+    """Equation 3 for every filter and patch: products first, lengths after, not yet clamped."""
     products = convolve(x.values, w.values.view(shape), x.geometry).to(x.reduced.dtype)
     if x.appended is not None and w.appended is not None:
         products = products + along_filters(x.appended, products) * along_filters(w.appended, products)
-    products = products.mul_(per_filter(x.reduced, shape[0])).mul_(column(w.reduced, products))
-    return products.clamp(-1.0, 1.0)
+    return products.mul_(per_filter(x.reduced, shape[0])).mul_(column(w.reduced, products))
 
 
 def along_filters(appended: Tensor | float, products: Tensor) -> Tensor | float:
@@ -218,35 +223,41 @@ def along_filters(appended: Tensor | float, products: Tensor) -> Tensor | float:
 
 
 class CosineConvolutionFunction(Function):
-    """As :class:`cosnorm._linear.CosineLinearFunction`: saves inputs, output and reciprocal lengths."""
+    """As :class:`cosnorm._linear.CosineLinearFunction`: saves inputs, cosines and reciprocal lengths."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
         input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = prepare_patches(input, tuple(weight.shape[2:]), geometry, centered, constant)
         w = prepare(weight.reshape(len(weight), -1), centered, constant)
-        return cosines(x, w, weight.shape).to(input.dtype), x.reciprocal, w.reciprocal
+        cosine = cosines(x, w, weight.shape)
+        output = cosine.clamp(-1.0, 1.0).to(input.dtype)
+        return output, cosine.to(input.dtype), x.reciprocal, w.reciprocal
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         input, weight, ctx.geometry, ctx.centered, ctx.constant = inputs
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(input, weight, *output)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(input, weight, *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        input, weight, output, patch_reciprocal, weight_reciprocal = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            patch_reciprocal = weight_reciprocal = None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grads[0] is None:
+            return (None,) * 5
+        input, weight, cosine, patch_reciprocal, weight_reciprocal = ctx.saved_tensors
+        again = torch.is_grad_enabled()
         window = tuple(weight.shape[2:])
-        x = prepare_patches(input, window, ctx.geometry, ctx.centered, ctx.constant, patch_reciprocal)
-        w = prepare(weight.reshape(len(weight), -1), ctx.centered, ctx.constant, weight_reciprocal)
+        known = None if again else patch_reciprocal
+        x = prepare_patches(input, window, ctx.geometry, ctx.centered, ctx.constant, known)
+        rows = weight.reshape(len(weight), -1)
+        w = prepare(rows, ctx.centered, ctx.constant, None if again else weight_reciprocal)
         mean = patch_mean(x, window) if ctx.centered else None
         grad = grads[0].to(x.reduced.dtype)
-        along = grad * output
+        along = grad * (cosines(x, w, weight.shape) if again else cosine)
         grad_input = grad_weight = None
         if ctx.needs_input_grad[0]:
             grad_input = input_gradient(grad, along, x, w, mean, weight.shape).to(input.dtype)
@@ -286,24 +297,23 @@ def input_gradient(
     filters = w.values.view(shape)
     pull = convolution_gradient(scaled.to(filters.dtype), x.values, filters, x.geometry, of_filters=False)
     share = per_group(along, groups) * ratio * x.reduced
-    values = x.values.to(share.dtype)
-    covered = box_transposed(share, values, window, x.geometry).unsqueeze(2)
-    radial = split(values, groups) * covered
+    covered = box_transposed(share, x.values, window, x.geometry).unsqueeze(2)
+    result = subtract(split(pull, groups), split(x.values, groups), covered)
     if mean is not None:
-        radial = radial - box_transposed(share * mean, values, window, x.geometry).unsqueeze(2)
-    return (pull.to(share.dtype) - radial.reshape(values.shape)) * largest
+        result = result + box_transposed(share * mean, x.values, window, x.geometry).unsqueeze(2)
+    return result.reshape(x.values.shape) * largest
 
 
 class CosineConvolutionForwardMode(CosineConvolutionFunction):
     """The same with forward-mode derivatives, which torch.compile cannot trace."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         CosineConvolutionFunction.setup_context(ctx, inputs, output)
         ctx.save_for_forward(*inputs[:2], output[0])
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None, None]:
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         input, weight, output = ctx.saved_tensors[:3]
         window = tuple(weight.shape[2:])
         x = prepare_patches(input, window, ctx.geometry, ctx.centered, ctx.constant)
@@ -315,7 +325,7 @@ class CosineConvolutionForwardMode(CosineConvolutionFunction):
             tangent = tangent + _input_tangent(moved, output, x, w, weight.shape, mean)
         if tangents[1] is not None:
             tangent = tangent + _filter_tangent(tangents[1], output, x, w, mean)
-        return tangent.to(output.dtype), None, None
+        return tangent.to(output.dtype), None, None, None
 
 
 def _input_tangent(

@@ -9,22 +9,24 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from cosnorm._vectors import Vectors, prepare, remove_radial_part
+from cosnorm._vectors import Vectors, prepare, remove_radial_part, subtract
 
 
 def cosines(x: Vectors, w: Vectors) -> Tensor:
-    """Equation 3 for prepared rows: products first, lengths after."""
+    """Equation 3 for prepared rows: products first, lengths after. Rounding may leave [-1, 1] by a hair."""
     products = F.linear(x.values, w.values).to(x.reduced.dtype)
     if x.appended is not None and w.appended is not None:
         products = products + _outer(x.appended, w.appended)
-    return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced).clamp(-1.0, 1.0)
+    return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
 
 class CosineLinearFunction(Function):
-    """Saves its inputs, its output and the two vectors of reciprocal lengths: nothing the size of a copy.
+    """Saves its inputs, the cosines and the two vectors of reciprocal lengths.
 
-    The lengths are outputs only so that they can be saved. When a graph of the backward pass is
-    asked for, they are computed again from the inputs, so that second derivatives see them.
+    The cosines are saved before they are clamped to [-1, 1], so that what follows the layer may
+    work in place. All that is saved besides the inputs is an output only so that it can be saved:
+    when a graph of the backward pass is asked for, it is computed again from the inputs, so that
+    second derivatives see it.
     """
 
     generate_vmap_rule = True
@@ -32,46 +34,61 @@ class CosineLinearFunction(Function):
     @staticmethod
     def forward(
         input: Tensor, weight: Tensor, centered: bool, constant: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, w = prepare(input, centered, constant), prepare(weight, centered, constant)
-        return cosines(x, w).to(input.dtype), x.reciprocal, w.reciprocal
+        cosine = cosines(x, w)
+        output = cosine.clamp(-1.0, 1.0).to(input.dtype)
+        return output, cosine.to(input.dtype), x.reciprocal, w.reciprocal
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         input, weight, ctx.centered, ctx.constant = inputs
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(input, weight, *output)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(input, weight, *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        input, weight, output, input_reciprocal, weight_reciprocal = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            input_reciprocal = weight_reciprocal = None
-        x = prepare(input, ctx.centered, ctx.constant, input_reciprocal)
-        w = prepare(weight, ctx.centered, ctx.constant, weight_reciprocal)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grads[0] is None:
+            return (None,) * 4
+        input, weight, cosine, input_reciprocal, weight_reciprocal = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        x = prepare(input, ctx.centered, ctx.constant, None if again else input_reciprocal)
+        w = prepare(weight, ctx.centered, ctx.constant, None if again else weight_reciprocal)
         grad = grads[0].to(x.reduced.dtype)
-        along = grad * output
+        along = grad * (cosines(x, w) if again else cosine)
+        scaled = (grad * w.reduced).to(input.dtype)
         grad_input = grad_weight = None
         if ctx.needs_input_grad[0]:
-            pull = (grad * w.reduced).to(input.dtype) @ w.values
+            pull = scaled @ w.values
             grad_input = remove_radial_part(pull, x, along.sum(-1)).to(input.dtype)
         if ctx.needs_input_grad[1]:
-            scaled = (grad * x.reduced.unsqueeze(-1)).to(weight.dtype)
-            pull = _rows(scaled).mT @ _rows(x.values)
-            grad_weight = remove_radial_part(pull, w, _rows(along).sum(0)).to(weight.dtype)
+            grad_weight = weight_gradient(scaled, x, w, along).to(weight.dtype)
         return grad_input, grad_weight, None, None
+
+
+def weight_gradient(scaled: Tensor, x: Vectors, w: Vectors, along: Tensor) -> Tensor:
+    """Equation 11 summed over the batch, as one product and one pass over the weight.
+
+    That pass is what a cosine costs, so the division by the length is folded into the product.
+    """
+    directions = (x.values * x.reduced.unsqueeze(-1)).to(scaled.dtype)
+    pull = _rows(scaled).mT @ _rows(directions)
+    coefficient = _rows(along).sum(0) * w.reduced.square()
+    gradient = subtract(pull, w.values, coefficient.unsqueeze(-1))
+    return gradient if w.scale is None else gradient * w.scale.unsqueeze(-1)
 
 
 class CosineLinearForwardMode(CosineLinearFunction):
     """The same with forward-mode derivatives, which torch.compile cannot trace."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         CosineLinearFunction.setup_context(ctx, inputs, output)
         ctx.save_for_forward(*inputs[:2], output[0])
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None, None]:
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         input, weight, output = ctx.saved_tensors[:3]
         x = prepare(input, ctx.centered, ctx.constant)
         w = prepare(weight, ctx.centered, ctx.constant)
@@ -84,7 +101,7 @@ class CosineLinearForwardMode(CosineLinearFunction):
             radial = (tangents[1] * w.values).sum(-1) * w.reduced
             moved = F.linear(x.values, tangents[1]) * x.reduced.unsqueeze(-1) - output * radial
             tangent = tangent + moved * w.reciprocal
-        return tangent.to(output.dtype), None, None
+        return tangent.to(output.dtype), None, None, None
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ class Vectors(NamedTuple):
 
     ``values`` is the row itself in float32 and float64. In half precision it is the row times a
     power of two that brings its length to between 1 and 2, so that no product overflows and no
-    rounding is added; ``reduced`` is then the reciprocal length of ``values``.
+    rounding is added. ``reduced`` is the reciprocal length of ``values``, ``reciprocal`` that of
+    the row as it came, and ``scale`` the power of two between them (None: they are the same).
     """
 
     values: Tensor
     appended: Tensor | float | None
     reduced: Tensor
     reciprocal: Tensor
+    scale: Tensor | None
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -30,9 +32,14 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def reciprocal_root(squares: Tensor) -> Tensor:
-    """1 / sqrt(squares), and 0 where the squared length underflows: such a vector counts as zero."""
-    nonzero = squares >= torch.finfo(squares.dtype).tiny
-    return torch.where(nonzero, torch.where(nonzero, squares, 1.0).rsqrt(), 0.0)
+    """1 / sqrt(squares): 0 where the squared length underflows, NaN where it overflows.
+
+    The first makes so short a vector count as zero; the second keeps a length outside the range
+    from passing for a cosine of 0.
+    """
+    zero = squares < torch.finfo(squares.dtype).tiny
+    roots = torch.where(zero, 0.0, torch.where(zero, 1.0, squares).rsqrt())
+    return torch.where(squares == torch.inf, torch.nan, roots)
 
 
 def power_of_two_above(positive: Tensor) -> Tensor:
@@ -64,11 +71,11 @@ def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | 
         squares = torch.linalg.vector_norm(values, dim=-1, dtype=dtype).square()
         reciprocal = reciprocal_root(squares if appended is None else squares + appended**2)
     if rows.dtype not in HALF:
-        return Vectors(values, appended, reciprocal, reciprocal)
+        return Vectors(values, appended, reciprocal, reciprocal, None)
     scale = power_of_two_above(reciprocal)
     values = (values * scale.unsqueeze(-1)).to(rows.dtype)
     appended = None if appended is None else appended * scale
-    return Vectors(values, appended, reciprocal / scale, reciprocal)
+    return Vectors(values, appended, reciprocal / scale, reciprocal, scale)
 
 
 def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
@@ -78,6 +85,12 @@ def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
     vector, since a cosine does not change when the vector is stretched.
     """
     coefficient = (along * vectors.reduced).unsqueeze(-1)
-    pull = pull.to(coefficient.dtype)
-    values = vectors.values.to(coefficient.dtype)
-    return torch.addcmul(pull, values, coefficient, value=-1) * vectors.reciprocal.unsqueeze(-1)
+    return subtract(pull, vectors.values, coefficient) * vectors.reciprocal.unsqueeze(-1)
+
+
+def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
+    """``pull - coefficient * values``, in the memory of ``pull`` where no graph is kept."""
+    pull, values = pull.to(coefficient.dtype), values.to(coefficient.dtype)
+    if torch.is_grad_enabled():
+        return torch.addcmul(pull, values, coefficient, value=-1)
+    return pull.addcmul_(values, coefficient, value=-1)

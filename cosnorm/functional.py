@@ -45,9 +45,9 @@ def cosine_linear(
     The output lies in [-1, 1] in every dtype. It does not change when a row of either argument is
     multiplied by a positive number, for lengths from 1e-18 to 1e18 in float32 and from 1e-150 to
     1e150 in float64. The cosine with a zero vector (when centred: with a constant one) is defined
-    as 0, with zero gradient; a length below the square root of the smallest normal number, about
-    1e-19 in float32, counts as zero. :func:`torch.nn.functional.normalize` differs there: its
-    gradient at zero is about 1e12.
+    as 0, with zero gradient. Outside the range nothing passes for a cosine: a length below about
+    1e-19 in float32 (its square underflows) counts as zero, one above about 1e19 gives NaN.
+    :func:`torch.nn.functional.normalize` differs at zero: its gradient there is about 1e12.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -91,7 +92,7 @@ def _build(
     sizes: tuple[int, ...], norm: str, constant: float, std: float, generator: torch.Generator | None
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, units in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for inputs, units in itertools.pairwise(sizes[:-1]):
         layers += [*_hidden(inputs, units, norm, constant), nn.ReLU()]
     network = nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
     _initialize(network, std, generator)

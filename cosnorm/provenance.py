@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -24,24 +25,24 @@ def environment(device: torch.device | str) -> dict[str, Any]:
     device
         The device that trains; named in words under ``"device_name"``.
     """
-    device = torch.device(device)
+    place = torch.device(device)
     commit, dirty = _commit()
     return {
         "cosnorm": cosnorm.__version__,
         "commit": commit,
         "modified": dirty,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device.type,
-        "device_name": device_name(device),
+        "device": place.type,
+        "device_name": device_name(place),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": str(torch.__version__),
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if place.type == "cuda" else None,
         "threads": torch.get_num_threads(),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark if device.type == "cuda" else None,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark if place.type == "cuda" else None,
     }
 
 
@@ -75,11 +76,13 @@ def peak_memory(device: torch.device) -> tuple[int | None, str]:
     return peak * (1 if sys.platform == "darwin" else 1024), label
 
 
+@functools.cache
 def _commit() -> tuple[str | None, bool | None]:
     """Commit of the checkout that the package runs from and whether its code was changed since.
 
     Only where the package lies at the top of a git checkout: one installed into an environment that
-    happens to be inside some repository was not made from that repository's commit.
+    happens to be inside some repository was not made from that repository's commit. Asked once a
+    process, as what runs is what was imported, whatever is committed meanwhile.
     """
     package = Path(cosnorm.__file__).resolve().parent
     top = _git(package, "rev-parse", "--show-toplevel")

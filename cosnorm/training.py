@@ -28,15 +28,29 @@ class Examples(Protocol):
     """What the engine needs of a dataset; :class:`cosnorm.data.Dataset` has it."""
 
     @property
-    def train_inputs(self) -> np.ndarray: ...
+    def train_inputs(self) -> np.ndarray:
+        """Bytes, ``(N, *shape)``."""
+        ...
+
     @property
-    def train_targets(self) -> np.ndarray: ...
+    def train_targets(self) -> np.ndarray:
+        """Classes, ``(N,)``, int64."""
+        ...
+
     @property
-    def test_inputs(self) -> np.ndarray: ...
+    def test_inputs(self) -> np.ndarray:
+        """Bytes, ``(M, *shape)``."""
+        ...
+
     @property
-    def test_targets(self) -> np.ndarray: ...
+    def test_targets(self) -> np.ndarray:
+        """Classes, ``(M,)``, int64."""
+        ...
+
     @property
-    def maximum(self) -> float: ...
+    def maximum(self) -> float:
+        """Largest value that an input can take."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -140,8 +154,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from None
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device {str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s); "
-            "use cpu, or auto to take whatever there is"
+            f"device {str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA "
+            "device(s); use cpu, or auto to take whatever there is"
         )
     return resolved
 
@@ -247,7 +261,7 @@ def _train_one(
 def _epoch(network: nn.Module, training: _Split, order: Tensor, replica: Replica) -> tuple[float, int]:
     """One pass of gradient descent; mean loss and number of errors, both before each step's update."""
     network.train()
-    parameters = list(network.parameters())
+    parameters: list[Tensor] = list(network.parameters())
     total_loss = torch.zeros((), dtype=torch.float64, device=order.device)
     total_error = torch.zeros((), dtype=torch.int64, device=order.device)
     for indices in order.split(replica.batch_size):
@@ -256,7 +270,9 @@ def _epoch(network: nn.Module, training: _Split, order: Tensor, replica: Replica
         loss = F.cross_entropy(logits, targets)
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            torch._foreach_add_(parameters, gradients, alpha=-replica.learning_rate)
+            torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
+                parameters, gradients, alpha=-replica.learning_rate
+            )
             total_loss += loss.detach().double() * len(indices)
             total_error += (logits.argmax(1) != targets).sum()
     return total_loss.item() / len(order), int(total_error.item())

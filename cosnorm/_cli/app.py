@@ -12,7 +12,8 @@ from rich.table import Table
 import cosnorm
 from cosnorm import experiments
 from cosnorm._cli.progress import Bars
-from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, run_command
+from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, guarded, run_command
+from cosnorm._cli.show import show_data, show_doctor, show_report
 
 app = typer.Typer(
     help="Cosine normalization: run the paper's experiments and read their records.",
@@ -65,3 +66,29 @@ def run(
 ) -> None:
     """Run an experiment and keep one record a run; runs that have a record already are skipped."""
     raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads))
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help=HELP["name"])],
+    scale: Annotated[str | None, typer.Option(help=HELP["scale"])] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Folder of records; default those that come with the package.")
+    ] = None,
+) -> None:
+    """Show an experiment's results from its records, beside the paper's own figures."""
+    raise typer.Exit(guarded(lambda: show_report(name, scale, records)))
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="The dataset; without one, all are shown.")] = None,
+) -> None:
+    """Find a dataset, or download and verify it."""
+    raise typer.Exit(guarded(lambda: show_data(name)))
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is installed, which device is used, which data is found and which records there are."""
+    raise typer.Exit(guarded(show_doctor))

@@ -50,7 +50,7 @@ class Bars:
     def on_record(self, record: Record, present: bool) -> None:
         """Count a run as done, also one that was there before or diverged early."""
         self._done += self._epochs
-        self._move(self._done, describe(record))
+        self._move(self._done, f"{record.technique} seed {record.seed} done")
         self.say(describe(record) + ("  (kept from before)" if present else ""))
 
     def say(self, text: str) -> None:

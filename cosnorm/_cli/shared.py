@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from cosnorm import experiments
-from cosnorm.record import Record
+from cosnorm.record import Record, prepare_folder
 from cosnorm.training import Curves, Replica
 
 #: Folder that records go to unless another is named: never into the installed package.
@@ -89,7 +89,8 @@ def run_command(
     try:
         set_threads(threads)
         plan = experiments.plan(name, norm, scale, parse_seeds(seeds), device)
-    except ValueError as error:
+        prepare_folder(records)
+    except (RuntimeError, ValueError) as error:
         return complain(str(error))
     finished: list[Record] = []
 
@@ -133,6 +134,17 @@ def complain(message: str) -> int:
     return ERROR
 
 
+def guarded(action: Callable[[], None]) -> int:
+    """Do something that only shows; an error that is explained becomes a message and an exit code."""
+    try:
+        action()
+    except (RuntimeError, ValueError) as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
 #: What a front offers for ``cosnorm run``; kept here so that both word it alike.
 HELP: dict[str, str] = {
     "name": "The experiment; `cosnorm list` shows them.",
@@ -143,5 +155,3 @@ HELP: dict[str, str] = {
     "records": "Folder for the records; finished ones found there are kept.",
     "threads": "Processor threads for torch; default torch's own choice.",
 }
-
-Command = Callable[..., int]

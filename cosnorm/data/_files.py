@@ -1,4 +1,4 @@
-"""Find a dataset's files, verify every byte of them, and get the ones that are missing."""
+"""Find a dataset's files and verify every byte of them. Nothing here changes the disk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cosnorm.data._disk import CACHE_VARIABLE
 from cosnorm.data._source import Source, SourceFile
 from cosnorm.data.dataset import DatasetError
 
 DATA_VARIABLE = "COSNORM_DATA"
-CACHE_VARIABLE = "COSNORM_CACHE"
 
 
 @dataclass(frozen=True)
 class Damage:
     """A file that is there under the right name and cannot be used. ``ours``: it lies in the cache."""
 
+    file: SourceFile
     path: Path
     reason: str
     ours: bool
@@ -48,11 +49,9 @@ def data_folder() -> Path | None:
     value = os.environ.get(DATA_VARIABLE, "")
     if not value:
         return None
-    folder = Path(value).expanduser()
+    folder = Path(value).expanduser().absolute()
     if not folder.is_dir():
-        raise DatasetError(
-            f"${DATA_VARIABLE} names {folder}, which is not a folder; correct it, or unset it to use the cache"
-        )
+        raise DatasetError(f"${DATA_VARIABLE} names {folder}, which is not a folder; correct it, or unset it")
     return folder
 
 
@@ -60,7 +59,7 @@ def cache_folder() -> Path | None:
     """``$COSNORM_CACHE``, or the platform's folder for caches; None when pooch is not there to say which."""
     value = os.environ.get(CACHE_VARIABLE, "")
     if value:
-        return Path(value).expanduser()
+        return Path(value).expanduser().absolute()
     try:
         import pooch
     except ModuleNotFoundError:
@@ -91,7 +90,7 @@ def _look_for(file: SourceFile, places: list[tuple[Path, bool]], found: Inspecti
                 found.paths[file.name] = path
                 return
             except ValueError as error:
-                found.damaged.append(Damage(path, str(error), ours))
+                found.damaged.append(Damage(file, path, str(error), ours))
     found.missing.append(file)
 
 
@@ -116,14 +115,6 @@ def _wrong_size(path: Path, size: int, form: SourceFile) -> str:
     if size < form.size:
         with path.open("rb") as stream:
             if stream.read(64).lstrip().startswith(b"<"):
-                return f"is a web page of {size} bytes, not the dataset: the download was refused or redirected"
+                return f"is a web page of {size} bytes: its download was refused or redirected"
         return f"is truncated: it has {size} of {form.size} bytes"
     return f"is not the official file: it has {size} bytes instead of {form.size}"
-
-
-def obtain(source: Source, progress: bool) -> Inspection:
-    """Every file of a source, verified; those that are missing are fetched into the cache first."""
-    found = inspect(source)
-    if found.complete:
-        return found
-    raise DatasetError(f"{source.name}: missing {[file.name for file in found.missing]}, {found.damaged}")

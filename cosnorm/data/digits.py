@@ -51,8 +51,8 @@ def parse(contents: Mapping[str, bytes]) -> Dataset:
     found = hashlib.sha256(pixels.tobytes() + targets.astype(np.uint8).tobytes()).hexdigest()
     if found != SHA256:
         raise DatasetError(
-            f"the digits of this scikit-learn differ from those the book uses (sha256 {found}, not {SHA256}); "
-            "run: pip install --force-reinstall scikit-learn"
+            f"the digits of this scikit-learn differ from those the book uses (sha256 {found}, not {SHA256});"
+            " run: pip install --force-reinstall scikit-learn"
         )
     labels, test = targets.astype(np.int64), is_test(targets)
     return Dataset(

@@ -6,7 +6,7 @@ from cosnorm.experiments.registry import Experiment, Printed, Scale, Technique
 
 EXPERIMENT = Experiment(
     name="mnist",
-    title="Test errors of a 784-1000-1000-10 network on MNIST, by normalization technique",
+    title="Test errors on MNIST, one normalization technique against another",
     techniques={
         "none": Technique(0.1, "paper"),
         "cosine": Technique(10.0, "paper"),
@@ -20,8 +20,11 @@ EXPERIMENT = Experiment(
             batch_size=50,
             epochs=20,
             seeds=3,
-            rates={},
-            note="",
+            rates={"none": 0.5, "cosine": 3.0, "batch": 1.0},
+            note="scikit-learn's 8x8 digits and a small network, on which cosine at 10 and batch norm at 5 "
+            "leave some seeds at chance. Each rate is the best of a few on seeds 0-5 by test error, as rates "
+            "were chosen in the paper: good for seeing the code work, no evidence for a ranking.",
+            threads=1,
         ),
         "short": Scale(
             dataset="mnist",

@@ -45,6 +45,9 @@ class Scale:
         Learning rates that differ from the technique's own.
     note
         Why they differ, or what else a reader should know.
+    threads
+        Processor threads to compute with; ``None`` leaves torch's own number. Small networks gain
+        nothing from a second thread, and with a fixed number they give the same bits everywhere.
     """
 
     dataset: str
@@ -54,6 +57,7 @@ class Scale:
     seeds: int
     rates: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    threads: int | None = None
 
     @property
     def tail(self) -> int:
@@ -124,7 +128,8 @@ class Experiment:
         """
         if technique not in self.techniques:
             raise ValueError(
-                f"{self.name} has no technique {technique!r}; choose from {', '.join(self.techniques)}, or all"
+                f"{self.name} has no technique {technique!r}; "
+                f"choose from {', '.join(self.techniques)}, or all"
             )
         _, chosen = self.scale(scale)
         return Replica(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ class Plan:
             f"--seeds {seed}-{seed} --device {self.device.type}"
         )
 
+
+#: What a hidden unit learns besides its weights, by technique.
+HIDDEN_PARAMETERS = {
+    "none": "bias from 0",
+    "cosine": None,
+    "centered": None,
+    "batch": "scale from 1 and shift from 0",
+}
 
 #: Called with a finished record and whether it had been there before.
 Finisher = Callable[[Record, bool], None]
@@ -137,14 +146,16 @@ def run(
     if records is not None:
         record.prepare_folder(records)
     present = stored(settled, records)
+    provenance.environment(settled.device)  # notes the commit now: long runs outlive it
+    chosen = settled.experiment.scales[settled.scale]
     dataset = None
     results = []
     for technique, seed in settled.runs:
         result = present.get((technique, seed))
         if result is None:
-            if dataset is None:
-                dataset = data.load(settled.experiment.scales[settled.scale].dataset, progress=progress)
-            result = _run_one(settled, technique, seed, dataset, on_epoch)
+            dataset = dataset or data.load(chosen.dataset, progress=progress)
+            with _threads(chosen.threads):
+                result = _run_one(settled, technique, seed, dataset, on_epoch)
             if records is not None:
                 record.write(result, records)
         if on_record is not None:
@@ -153,6 +164,17 @@ def run(
             print(describe(result), flush=True)
         results.append(result)
     return results
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many processor threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def stored(settled: Plan, folder: Path | str | None) -> dict[tuple[str, int], Record]:
@@ -230,22 +252,26 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
     scale = settled.experiment.scales[settled.scale]
     return {
         "dataset": scale.dataset,
+        "inputs": "divided by the largest value that one can take",
         "network": "mlp",
         "sizes": list(replica.sizes),
         "norm": replica.norm,
         "activation": "relu",
-        "output_layer": "linear with bias, not normalized",
+        "hidden_parameters": HIDDEN_PARAMETERS[replica.norm],
+        "output_layer": "linear with a learned bias from 0, not normalized",
+        "weights": "normal, mean 0",
         "initial_std": replica.std,
         "constant": replica.constant if replica.norm in ("cosine", "centered") else None,
         "optimizer": "gradient descent, constant rate, no momentum",
         "loss": "cross-entropy",
         "learning_rate": replica.learning_rate,
         "batch_size": replica.batch_size,
+        "order": "all training examples once an epoch, shuffled anew each time",
         "epochs": replica.epochs,
         "tail": scale.tail,
         "precision": "float32",
         "train_curves": "each example counted when its minibatch came up, before that step's update",
-        "test_statistics": "running averages" if replica.norm == "batch" else None,
+        "test_statistics": "running averages, momentum 0.1" if replica.norm == "batch" else None,
     }
 
 

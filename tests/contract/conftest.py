@@ -10,6 +10,12 @@ import torch
 
 HERE = Path(__file__).parent
 
+#: What torch itself says while it works; each as narrow as a filter can be.
+OF_TORCH = [
+    "ignore:`torch.jit.script.*` is deprecated:DeprecationWarning",  # first use of forward mode, of inductor
+    "ignore:.* should not be instantiated. Methods on autograd functions:DeprecationWarning",  # dynamo's tracing
+]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker this folder uses, so that it also runs alone under strict markers."""
@@ -20,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A warning from a layer is a fault of the layer: it becomes an error in each test of this folder."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+            item.add_marker(pytest.mark.filterwarnings("error", *OF_TORCH), append=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -35,7 +35,7 @@ def test_bounded_for_many_draws_and_sizes(case: Case, dtype: torch.dtype) -> Non
 @pytest.mark.parametrize("centered", [False, True], ids=["plain", "centered"])
 def test_parallel_vectors_reach_one_and_never_pass_it(dtype: torch.dtype, centered: bool) -> None:
     generator = torch.Generator().manual_seed(11)
-    tolerance = 4 * torch.finfo(dtype).eps
+    tolerance = 8 * torch.finfo(dtype).eps  # rounding of two lengths and a product of up to 2000 terms
     for size in (2, 3, 5, 10, 33, 100, 784, 2000):
         w = torch.randn(60, size, generator=generator, dtype=torch.float64).to(dtype)
         x = torch.cat([w, -w])
@@ -63,10 +63,10 @@ def test_a_filter_laid_on_itself_gives_one(case: Case, dtype: torch.dtype) -> No
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", cases(Law.BOUNDED))
 def test_bounded_at_the_ends_of_the_dtype(case: Case, dtype: torch.dtype) -> None:
-    """Far outside the range of scale invariance the value may be lost, but never the bound."""
+    """Outside the range of scale invariance the value may be lost, but never the bound."""
     info = torch.finfo(dtype)
     x, w = (torch.sign(tensor).to(dtype) for tensor in case.draw())
-    for size in (info.max, info.max / 2, math.sqrt(info.max), info.tiny, info.smallest_normal / 2):
+    for size in (info.max, info.max / 2, math.sqrt(info.max), info.tiny, info.tiny / 2):
         assert_bounded(case.function(x * size, w))
         assert_bounded(case.function(x, w * size))
         assert_bounded(case.function(x * size, w * size))

@@ -1,0 +1,11 @@
+"""Records in, numbers out: every figure and table of the book is made from what these functions return."""
+
+from cosnorm.evidence.loading import PACKAGE_RECORDS, available, load
+from cosnorm.evidence.placing import Receipt, receipt
+from cosnorm.evidence.spread import Difference, Interval, difference, interval, prediction, scores
+from cosnorm.evidence.table import Row, Table, table
+
+__all__ = [
+    "PACKAGE_RECORDS", "Difference", "Interval", "Receipt", "Row", "Table",
+    "available", "difference", "interval", "load", "prediction", "receipt", "scores", "table",
+]

@@ -1,0 +1,233 @@
+"""The built site: nothing warned about, nothing fetched from others, nothing that leads nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+from tools import chapters, repository
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+
+# Elements that make a browser fetch something when a page opens, and the attribute that says what.
+FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
+
+
+@pytest.fixture(scope="module")
+def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built as `make book` does, into a folder of its own."""
+    output = tmp_path_factory.mktemp("site")
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "-q", "-n", "-W", "--keep-going"]
+    command += ["--path-output", str(output), str(root)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    log = result.stdout + result.stderr
+    assert result.returncode == 0, log
+    assert "WARNING" not in log, log
+    return output / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def html(site: Path) -> dict[Path, BeautifulSoup]:
+    """Every page of the site, parsed."""
+    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in sorted(site.rglob("*.html"))}
+
+
+@pytest.fixture(scope="module")
+def written(site: Path, html: dict[Path, BeautifulSoup], root: Path) -> dict[Path, BeautifulSoup]:
+    """The pages a person wrote, without the search page and its like."""
+    found = {site / "book" / f"{path.stem}.html" for path in chapters.pages(root)}
+    assert found <= set(html)
+    return {path: html[path] for path in sorted(found)}
+
+
+def text_of(tag: Tag, attribute: str) -> str:
+    """An attribute as one string; empty where there is none."""
+    value = tag.get(attribute) or ""
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def links(page: BeautifulSoup) -> list[str]:
+    return [text_of(tag, "href") for tag in page.find_all("a", href=True)]
+
+
+def test_front_page_leads_to_the_book(site: Path) -> None:
+    assert "book/index.html" in (site / "index.html").read_text()
+
+
+def test_nothing_is_fetched_from_a_third_party(html: dict[Path, BeautifulSoup]) -> None:
+    for path, page in html.items():
+        fetched = [text_of(tag, attribute) for name, attribute in FETCHING.items() for tag in page.find_all(name)]
+        # A canonical address or a next page is named, not fetched.
+        fetched += [
+            text_of(tag, "href")
+            for tag in page.find_all("link")
+            if {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch"} & set(tag.get("rel") or [])
+        ]
+        assert fetched or path.name in {"404.html", "index.html"}
+        outside = [target for target in fetched if urlsplit(target).scheme in {"http", "https"} or target.startswith("//")]
+        assert not outside, f"{path.name}: {outside}"
+        inline = " ".join(script.get_text() for script in page.find_all("script", src=False))
+        assert not re.search(r"https?://", inline), f"{path.name}: a script holds an address"
+
+
+def test_styles_fetch_nothing_from_a_third_party(site: Path) -> None:
+    for path in site.rglob("*.css"):
+        found = re.findall(r"(?:url\(|@import\s+)[\"']?(https?:)?//[^)\"']+", path.read_text(encoding="utf-8"))
+        assert not found, path.name
+
+
+def test_everything_fetched_exists(site: Path, html: dict[Path, BeautifulSoup]) -> None:
+    for path, page in html.items():
+        targets = [text_of(tag, "src") for tag in page.find_all(["script", "img"], src=True)]
+        targets += [text_of(tag, "href") for tag in page.find_all("link", rel="stylesheet")]
+        for target in targets:
+            if not target.startswith("data:"):
+                file = (path.parent / unquote(urlsplit(target).path)).resolve()
+                assert file.is_file(), f"{path.name}: {target}"
+                assert file.is_relative_to(site)
+
+
+def test_every_link_inside_the_site_leads_somewhere(html: dict[Path, BeautifulSoup], site: Path) -> None:
+    anchors = {path: {text_of(tag, "id") for tag in page.find_all(id=True)} for path, page in html.items()}
+    checked = 0
+    for path, page in html.items():
+        for link in links(page):
+            parts = urlsplit(link)
+            if parts.scheme or link in {"", "#"}:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path.name} links to {link}"
+            if parts.fragment and target in anchors:
+                assert unquote(parts.fragment) in anchors[target], f"{path.name} links to {link}"
+            checked += 1
+    assert checked > 100
+    assert site.is_dir()
+
+
+def test_links_to_the_repository_name_files_in_it(html: dict[Path, BeautifulSoup], root: Path) -> None:
+    url, branch = repository.address(root), repository.branch(root)
+    present = {path.relative_to(root).as_posix() for path in repository.text_files(root)}
+    pattern = re.compile(rf"^{re.escape(url)}/(?:blob|edit|tree|raw)/([^/]+)/(.+?)(?:#.*|\?.*)?$")
+    found = 0
+    for path, page in html.items():
+        for link in links(page):
+            match = pattern.match(link)
+            if match:
+                found += 1
+                assert match[1] == branch, link
+                assert unquote(match[2]) in present or (root / match[2]).is_dir(), f"{path.name} links to {link}"
+    assert found > 0
+
+
+def test_colab_opens_the_notebook_of_each_chapter_and_of_nothing_else(
+    written: dict[Path, BeautifulSoup], root: Path
+) -> None:
+    owner, name = repository.split_address(repository.address(root))
+    stems = {path.stem for path in chapters.chapters(root)}
+    for path, page in written.items():
+        opened = {link for link in links(page) if "colab.research.google.com" in link}
+        if path.stem not in stems:
+            assert not opened, f"{path.name} is no notebook"
+            continue
+        place = f"{owner}/{name}/blob/{repository.branch(root)}/book/{path.stem}.ipynb"
+        assert opened == {f"https://colab.research.google.com/github/{place}"}
+        assert any(link.endswith(f"_sources/book/{path.stem}.ipynb") for link in links(page)), "no download"
+
+
+def test_every_page_can_be_edited_and_reported(written: dict[Path, BeautifulSoup], root: Path) -> None:
+    url, branch = repository.address(root), repository.branch(root)
+    for path, page in written.items():
+        found = links(page)
+        assert any(link.startswith(f"{url}/issues/new") for link in found), path.name
+        assert any(link.startswith(f"{url}/edit/{branch}/book/{path.stem}.") for link in found), path.name
+
+
+def test_every_image_has_alternative_text(html: dict[Path, BeautifulSoup]) -> None:
+    seen = 0
+    for path, page in html.items():
+        for image in page.find_all("img"):
+            seen += 1
+            decorative = image.find_parent(class_="navbar-brand") is not None
+            assert image.has_attr("alt"), f"{path.name}: {text_of(image, 'src')}"
+            assert decorative or text_of(image, "alt").strip(), f"{path.name}: {text_of(image, 'src')}"
+    assert seen > len(html) / 2
+
+
+def test_every_page_says_what_it_is(written: dict[Path, BeautifulSoup]) -> None:
+    titles = set()
+    for path, page in written.items():
+        names = {text_of(tag, "name") or text_of(tag, "property"): text_of(tag, "content") for tag in page.find_all("meta")}
+        assert names.get("description", "").strip(), path.name
+        assert names.get("og:title", "").strip(), path.name
+        assert names.get("og:description", "").strip(), path.name
+        assert len(page.find_all("h1")) >= 1
+        assert page.html is not None
+        assert page.html.get("lang") == "en"
+        assert page.title is not None
+        titles.add(page.title.get_text())
+    assert len(titles) == len(written), "two pages have one title"
+
+
+def test_no_markup_is_left_unresolved(written: dict[Path, BeautifulSoup]) -> None:
+    for path, page in written.items():
+        article = page.find("article")
+        assert article is not None
+        assert not article.find_all(class_="problematic"), path.name
+        for code in article.find_all(["code", "pre", "script"]):
+            code.extract()
+        text = article.get_text()
+        left = re.findall(r"\{(?:eq|numref|prf:ref|cite(?::\w+)?|doc|ref)\}|:label:|```|\?\?\?", text)
+        assert not left, path.name
+
+
+def test_formulas_are_marked_for_the_books_own_mathjax(site: Path, written: dict[Path, BeautifulSoup]) -> None:
+    formulas = sum(len(page.find_all(class_="math")) for page in written.values())
+    assert formulas > 50
+    for path, page in written.items():
+        sources = [text_of(tag, "src") for tag in page.find_all("script", src=True)]
+        if page.find_all(class_="math"):
+            assert any(source.split("?")[0].endswith("_static/mathjax/tex-chtml.js") for source in sources), path.name
+    fonts = list((site / "_static" / "mathjax").rglob("*.woff"))
+    assert len(fonts) >= 20
+
+
+def test_sitemap_lists_every_written_page(site: Path, written: dict[Path, BeautifulSoup], root: Path) -> None:
+    tree = ElementTree.parse(site / "sitemap.xml")
+    listed = {element.text for element in tree.iter() if element.tag.endswith("loc")}
+    base = yaml.safe_load((root / "_config.yml").read_text())["html"]["baseurl"]
+    assert {f"{base}{path.relative_to(site).as_posix()}" for path in written} <= listed
+
+
+def test_not_found_page_stands_alone(site: Path) -> None:
+    page = BeautifulSoup((site / "404.html").read_text(), "html.parser")
+    assert not page.find_all(["script", "img", "link"])
+    assert all(urlsplit(link).scheme == "https" for link in links(page))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_typesets_a_chapter_and_asks_no_one(site: Path, root: Path, tmp_path: Path) -> None:
+    """Open a chapter from the file system, behind a proxy that does not exist: only local files can load."""
+    page = site / "book" / f"{chapters.chapters(root)[0].stem}.html"
+    log = tmp_path / "net.json"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command += ["--disable-features=NetworkTimeServiceQuerying"]  # Chromium's own question, not the page's
+    command += ["--proxy-server=127.0.0.1:9", f"--log-net-log={log}", "--virtual-time-budget=15000"]
+    result = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, env=dict(os.environ)
+    )
+    dom = BeautifulSoup(result.stdout, "html.parser")
+    assert dom.find_all("mjx-container"), result.stderr[-2000:]
+    assert not dom.find_all("mjx-merror"), [tag.get_text() for tag in dom.find_all("mjx-merror")]
+    asked = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text(errors="replace")))
+    assert not asked

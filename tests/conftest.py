@@ -1,0 +1,45 @@
+"""What every test run shares: one thread a process, and the rules for chapters run by nbval."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Two workers on a two-core machine: with the default thread count each would fight the other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COSNORM_SCALE", None)  # chapters are checked at the scale their outputs were stored at
+
+import pytest  # noqa: E402
+from nbval.plugin import IPyNbCell  # noqa: E402
+
+# Figures are compared by `make execute` (byte for byte, through git), not by nbval: a path in an SVG moves with
+# the last bit of a number. Standard error must be empty, which `tools.chapters` checks on the stored outputs.
+NEVER_COMPARED = ("image/svg+xml", "stderr")
+
+
+def is_lax(cell: IPyNbCell) -> bool:
+    """Whether the cell's chapter compares only the cells tagged ``nbval-check-output``."""
+    return cell.parent.nb.metadata.get("cosnorm", {}).get("nbval") == "lax"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            apply_chapter_rules(item)
+
+
+def apply_chapter_rules(cell: IPyNbCell) -> None:
+    """Keep a chapter's cells on one worker, in order, and set what is compared."""
+    chapter = cell.parent
+    cell.add_marker(pytest.mark.xdist_group(chapter.path.name))
+    if NEVER_COMPARED[0] not in chapter.skip_compare:
+        chapter.skip_compare += NEVER_COMPARED
+    tags = cell.cell.metadata.get("tags", [])
+    if is_lax(cell) and "nbval-check-output" not in tags:
+        cell.options["check"] = False
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the repository."""
+    return Path(__file__).resolve().parent.parent

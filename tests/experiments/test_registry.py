@@ -1,0 +1,72 @@
+"""The experiments as data: the paper's settings and figures as the paper prints them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosnorm import data, experiments
+from cosnorm.experiments import Printed, Scale
+from cosnorm.networks import NORMS
+
+
+def test_mnist_is_the_papers_protocol() -> None:
+    mnist = experiments.get("mnist")
+    replica = mnist.replica("cosine", "paper", seed=2)
+    assert (replica.sizes, replica.batch_size, replica.epochs) == ((784, 1000, 1000, 10), 100, 200)
+    assert (replica.constant, replica.std, replica.seed) == (1e-4, 0.1, 2)
+    rates = {"none": 0.1, "cosine": 10.0, "batch": 5.0}
+    for technique, rate in rates.items():
+        assert mnist.techniques[technique].source == "paper"
+        for scale in ("short", "paper"):
+            assert mnist.replica(technique, scale, 0).learning_rate == rate
+    assert mnist.techniques["centered"].source == "ours"
+    assert mnist.scales["paper"].tail == 50
+    assert mnist.scales["paper"].seeds >= 5
+    assert mnist.scales["short"].seeds >= 3
+
+
+def test_mnist_holds_table_1() -> None:
+    assert experiments.get("mnist").printed == {
+        "none": Printed(196.588, 0.887),
+        "cosine": Printed(143.922, 0.074),
+        "batch": Printed(151.647, 85.753),
+        "weight": Printed(193, 0),
+        "max_norm": Printed(150.588, 10.727),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(experiments.registry()))
+def test_every_experiment_hangs_together(name: str) -> None:
+    experiment = experiments.get(name)
+    assert experiment.name == name
+    assert set(experiment.techniques) <= set(NORMS)
+    assert list(experiment.scales) == ["smoke", "short", "paper"]
+    for scale in experiment.scales.values():
+        assert scale.dataset in data.DATASETS
+        assert set(scale.rates) <= set(experiment.techniques)
+        assert scale.note or not scale.rates, "rates that differ need a reason"
+    assert experiment.scales["smoke"].dataset == "digits", "smoke must need no network"
+
+
+@pytest.mark.parametrize(("epochs", "tail"), [(1, 1), (3, 1), (20, 5), (199, 49), (200, 50), (1000, 50)])
+def test_tail_is_a_quarter_and_at_most_fifty(epochs: int, tail: int) -> None:
+    assert Scale("digits", (64, 10), 50, epochs, 3).tail == tail
+
+
+def test_the_environment_chooses_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist = experiments.get("mnist")
+    monkeypatch.delenv("COSNORM_SCALE", raising=False)
+    assert mnist.scale()[0] == "smoke"
+    monkeypatch.setenv("COSNORM_SCALE", "short")
+    assert mnist.scale()[0] == "short"
+    assert mnist.scale("paper")[0] == "paper"
+    monkeypatch.setenv("COSNORM_SCALE", "huge")
+    with pytest.raises(ValueError, match="no scale 'huge'; choose one of smoke, short, paper"):
+        mnist.scale()
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no experiment 'minst'; choose from mnist"):
+        experiments.get("minst")
+    with pytest.raises(ValueError, match="no technique 'cosin'; choose from none, cosine, centered, batch"):
+        experiments.get("mnist").replica("cosin", "smoke", 0)

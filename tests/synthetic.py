@@ -1,0 +1,47 @@
+"""Records made up for tests: every field in place, the curves as told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cosnorm.record import Record, summarize
+
+
+def make_record(
+    technique: str,
+    seed: int,
+    test_error: Sequence[int],
+    *,
+    epochs: int | None = None,
+    tail: int = 2,
+    scale: str = "short",
+    test_examples: int = 10_000,
+    dataset_sha256: str = "0" * 64,
+    **settings: object,
+) -> Record:
+    """A run with this curve of test errors; it diverged if there are fewer of them than ``epochs``."""
+    epochs = len(test_error) if epochs is None else epochs
+    diverged = len(test_error) + 1 if len(test_error) < epochs else None
+    losses = [1.0 / (epoch + 1) for epoch in range(len(test_error))]
+    return Record(
+        experiment="mnist",
+        scale=scale,
+        technique=technique,
+        seed=seed,
+        settings={
+            "dataset": "mnist", "sizes": [784, 5, 10], "norm": technique, "learning_rate": 0.5,
+            "batch_size": 100, "epochs": epochs, "tail": tail, "train_examples": 60_000,
+            "test_examples": test_examples, **settings,
+        },
+        curves={
+            "train_loss": losses, "train_error": list(test_error),
+            "test_loss": losses, "test_error": list(test_error),
+        },
+        final=summarize(test_error, tail, diverged),
+        cost={"seconds": 1.5, "peak_memory_bytes": 1000, "peak_memory_of": "nothing real"},
+        provenance={
+            "cosnorm": "0.1.0", "commit": None, "modified": None, "date": "2026-01-01T00:00:00+00:00",
+            "device": "cpu", "device_name": "a made-up processor", "torch": "2.13.0", "python": "3.11.0",
+            "numpy": "2.0.0", "threads": 1, "dataset_sha256": dataset_sha256, "command": "none",
+        },
+    )

@@ -1,0 +1,230 @@
+"""The engine against a float64 NumPy descent, alone and in company, and when things go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from cosnorm import data, training
+from cosnorm.networks import NORMS, mlp
+from cosnorm.training import Curves, Replica, resolve_device, train
+
+
+def tiny(train_examples: int = 40, test_examples: int = 30, classes: int = 3) -> SimpleNamespace:
+    """Bytes in two dimensions whose class is the quadrant with the most light: learnable, not trivial."""
+    rng = np.random.default_rng(7)
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        inputs = rng.integers(0, 101, (count, 2, 3), dtype=np.uint8)
+        return inputs, inputs.astype(np.int64).sum(1).argmax(1) % classes
+
+    train_inputs, train_targets = draw(train_examples)
+    test_inputs, test_targets = draw(test_examples)
+    return SimpleNamespace(
+        train_inputs=train_inputs, train_targets=train_targets,
+        test_inputs=test_inputs, test_targets=test_targets, maximum=100.0,
+    )
+
+
+def replica(norm: str = "cosine", **changes: object) -> Replica:
+    base = Replica((6, 8, 3), norm, learning_rate=0.5, batch_size=10, epochs=4, seed=0)
+    return dataclasses.replace(base, **changes)
+
+
+def outcome(curves: Curves) -> dict[str, object]:
+    """Everything but the time it took."""
+    return {**dataclasses.asdict(curves), "seconds": None}
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def numpy_losses(dataset: SimpleNamespace, settings: Replica) -> list[float]:
+    """Full-batch descent on a one-hidden-layer cosine net with Eq. 11 and 12 in the backward."""
+    first, _, last = mlp(settings.sizes, constant=settings.constant, std=settings.std, seed=settings.seed)
+    w, v, b = (p.detach().numpy().copy() for p in (first.weight, last.weight, last.bias))
+    x = dataset.train_inputs.reshape(len(dataset.train_inputs), -1) / dataset.maximum
+    x = np.hstack([x, np.full((len(x), 1), settings.constant)])
+    onehot = np.eye(len(v))[dataset.train_targets]
+    losses = []
+    for _ in range(settings.epochs):
+        wk = np.hstack([w, np.full((len(w), 1), settings.constant)])
+        nx, nw = np.linalg.norm(x, axis=1)[:, None], np.linalg.norm(wk, axis=1)
+        c = x @ wk.T / (nx * nw)
+        h = np.maximum(c, 0)
+        z = h @ v.T + b
+        z = z - z.max(1, keepdims=True)
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        losses.append(-np.log((p * onehot).sum(1)).mean())
+        dz = (p - onehot) / len(x)
+        g = (dz @ v) * (c > 0)
+        dw = (g / nx).T @ x / nw[:, None] - (g * c).sum(0)[:, None] * wk / nw[:, None] ** 2
+        w = w - settings.learning_rate * dw[:, :-1]
+        v = v - settings.learning_rate * dz.T @ h
+        b = b - settings.learning_rate * dz.sum(0)
+    return losses
+
+
+@pytest.mark.usefixtures("float64")
+def test_descends_as_a_numpy_descent_with_the_papers_gradients() -> None:
+    dataset = tiny()
+    settings = replica(batch_size=40, epochs=30, constant=0.01, std=0.7)
+    (curves,) = train([settings], dataset, device="cpu")
+    np.testing.assert_allclose(curves.train_loss, numpy_losses(dataset, settings), rtol=1e-9)
+    assert curves.train_loss[-1] < 0.9 * curves.train_loss[0]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_learns_the_digits(norm: str) -> None:
+    digits = data.load("digits")
+    rate = {"none": 0.5, "batch": 1.0}.get(norm, 3.0)
+    (curves,) = train([Replica((64, 50, 10), norm, rate, 50, 6, seed=0)], digits, device="cpu")
+    chance = 0.9 * len(digits.test_targets)
+    assert curves.test_error[-1] < 0.15 * chance
+    assert curves.train_loss[-1] < 0.3 * curves.train_loss[0]
+    assert len(curves.test_error) == 6
+    assert curves.diverged_epoch is None
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_same_settings_same_bits(norm: str) -> None:
+    one, two = (train([replica(norm)], tiny(), device="cpu")[0] for _ in range(2))
+    assert outcome(one) == outcome(two)
+
+
+def test_company_does_not_matter() -> None:
+    replicas = [replica("batch", seed=1), replica("cosine", learning_rate=3.0), replica("none", epochs=2)]
+    together = train(replicas, tiny(), device="cpu")
+    alone = [train([one], tiny(), device="cpu")[0] for one in reversed(replicas)]
+    assert [outcome(c) for c in together] == [outcome(c) for c in reversed(alone)]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.6}, {"batch_size": 11}, {"std": 0.2}])
+def test_every_setting_has_an_effect(change: dict[str, float]) -> None:
+    (before,), (after,) = (train([r], tiny(), device="cpu") for r in (replica(), replica(**change)))
+    assert outcome(before) != outcome(after)
+
+
+def orders(monkeypatch: pytest.MonkeyPatch, settings: Replica) -> list[np.ndarray]:
+    """The indices of each minibatch in the order in which they were trained on."""
+    seen: list[np.ndarray] = []
+    batch = training._Split.batch
+
+    def spy(split: training._Split, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(indices.numpy().copy())
+        return batch(split, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Split, "batch", spy)
+        train([settings], tiny(), device="cpu")
+    return seen
+
+
+def test_an_epoch_is_every_example_once_in_a_new_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = orders(monkeypatch, replica(batch_size=16, epochs=2))
+    assert [len(indices) for indices in seen] == [16, 16, 8] * 2
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert not np.array_equal(first, second)
+
+
+def test_techniques_share_the_order_of_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {norm: np.concatenate(orders(monkeypatch, replica(norm))) for norm in NORMS}
+    for norm in NORMS:
+        np.testing.assert_array_equal(runs[norm], runs["none"])
+    assert not np.array_equal(np.concatenate(orders(monkeypatch, replica(seed=1))), runs["none"])
+
+
+def test_errors_are_counted_over_all_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a step worth the name the counts are those of the initial network."""
+    dataset = tiny()
+    settings = replica("none", learning_rate=1e-30, epochs=1, std=1.0)
+    (curves,) = train([settings], dataset, device="cpu")
+    network = mlp(settings.sizes, "none", std=1.0, seed=0)
+    for inputs, targets, counted in (
+        (dataset.train_inputs, dataset.train_targets, curves.train_error),
+        (dataset.test_inputs, dataset.test_targets, curves.test_error),
+    ):
+        logits = network(torch.from_numpy(inputs.reshape(len(inputs), -1) / 100).float())
+        assert counted == [int((logits.argmax(1).numpy() != targets).sum())]
+    assert 0 < curves.test_error[0] < 30
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_evaluation_does_not_depend_on_its_chunks(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For batch normalization this fails unless the running averages are used."""
+    (whole,) = train([replica(norm)], tiny(), device="cpu")
+    monkeypatch.setattr(training, "EVALUATION_CHUNK", 7)
+    (chunked,) = train([replica(norm)], tiny(), device="cpu")
+    assert chunked.test_error == whole.test_error
+    assert chunked.test_loss == pytest.approx(whole.test_loss, rel=1e-5)
+
+
+def test_divergence_stops_a_replica_and_spares_the_rest() -> None:
+    good = replica("none")
+    lost, kept = train([replica("none", learning_rate=1e30), good], tiny(), device="cpu")
+    assert lost.diverged_epoch == 1
+    assert lost.test_error == lost.train_loss == []
+    assert outcome(kept) == outcome(train([good], tiny(), device="cpu")[0])
+
+
+def test_epochs_before_a_divergence_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = training._evaluate
+    losses = iter([1.0, 2.0, float("nan")])
+    monkeypatch.setattr(training, "_evaluate", lambda *a: (next(losses), evaluate(*a)[1]))
+    (curves,) = train([replica()], tiny(), device="cpu")
+    assert curves.diverged_epoch == 3
+    assert curves.test_loss == [1.0, 2.0]
+    assert len(curves.train_loss) == 2
+
+
+def test_the_watcher_sees_every_epoch() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def watch(settings: Replica, curves: Curves) -> None:
+        seen.append((settings.norm, len(curves.test_error)))
+
+    train([replica("none"), replica()], tiny(), device="cpu", on_epoch=watch)
+    assert seen == [(norm, epoch) for norm in ("none", "cosine") for epoch in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": (5, 8, 3)}, "6 features and 3 classes"),
+        ({"sizes": (6, 8, 2)}, "6 features and 3 classes"),
+        ({"norm": "batch", "batch_size": 13}, "batch of one example.*another batch_size"),
+        ({"norm": "batch", "batch_size": 1}, "batch of one example"),
+    ],
+)
+def test_misfits_are_explained_before_training(changes: dict, message: str) -> None:
+    seen: list[Replica] = []
+    with pytest.raises(ValueError, match=message):
+        train([replica(), replica(**changes)], tiny(), device="cpu", on_epoch=lambda r, _: seen.append(r))
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch_size": 0}, {"epochs": 0}, {"seed": -1}],
+)
+def test_wrong_settings_are_refused(change: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replica(**change)
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="unknown device 'gpu'; use auto, cpu or cuda"):
+        resolve_device("gpu")
+    with pytest.raises(ValueError, match=r"torch sees \d+ CUDA"):
+        resolve_device("cuda:99")
