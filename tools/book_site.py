@@ -1,19 +1,40 @@
 """Sphinx extension of this book: what the site needs and no installed extension gives.
 
-Three things, each small. MathJax is served by the book itself. A ``404.html`` is written that works at
-any depth. Every page gets a description of its own, taken from ``myst_html_meta`` by default.
+MathJax is served by the book itself, citations are set in round brackets, and a ``404.html`` is written that
+works at any depth.
 """
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from sphinxcontrib.bibtex.plugin import register_plugin
+from sphinxcontrib.bibtex.style.referencing import BracketStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
+
 # What a page that typesets TeX to HTML can ask for, now or from MathJax's own menu (speech, explorer).
 # The distribution holds five times as much.
 MATHJAX_PARTS = ("tex-chtml.js", "a11y", "input/tex/extensions", "output/chtml/fonts", "sre", "ui")
+
+
+def round_brackets() -> BracketStyle:
+    """Brackets for "Luo et al. (2017)"."""
+    return BracketStyle(left="(", right=")")
+
+
+@dataclass
+class RoundAuthorYear(AuthorYearReferenceStyle):
+    """Author-year citations in round brackets; the stock style has square ones."""
+
+    bracket_parenthetical: BracketStyle = field(default_factory=round_brackets)
+    bracket_textual: BracketStyle = field(default_factory=round_brackets)
+    bracket_author: BracketStyle = field(default_factory=round_brackets)
+    bracket_label: BracketStyle = field(default_factory=round_brackets)
+    bracket_year: BracketStyle = field(default_factory=round_brackets)
 
 
 def mathjax_source() -> Path:
@@ -41,8 +62,21 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
             shutil.copy2(source / part, target / part)
 
 
+def not_found_page(app: Any) -> list[tuple[str, dict[str, Any], str]]:
+    """Page that GitHub Pages serves for an address the site does not have.
+
+    It may be shown at any depth, so its links start from the site's root and it loads nothing.
+    """
+    return [("404", {"home": app.config.html_baseurl, "book": app.config.html_title}, "404-page.html")]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
+    register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear)
     app.config.mathjax_path = "mathjax/tex-chtml.js"
+    # Jupyter Book sets this for sphinx_comments, which _config.yml leaves out; unknown, it would be a warning.
+    app.add_config_value("comments_config", {}, "html")
+    app.config.templates_path.append(str(Path(__file__).parent / "templates"))
+    app.connect("html-collect-pages", not_found_page)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,75 @@
+# The commands of the project. Each does its own set-up the first time and nothing the second time.
+#
+#     make book        build the site            make test        run every test
+#     make help        all of them
+#
+# Another Python:    make book PYTHON=python3.12
+# More test workers: make test JOBS=8
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+# The name of the stamp holds a sum over what is installed from: any change there installs again.
+INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | tr -c '0-9\n' '-')
+SITE := _build/html
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUTF8 := 1
+
+.PHONY: help book test execute lint format bench check set-url clean
+
+help: ## Show this list
+	@echo "make COMMAND, where COMMAND is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+book: $(INSTALLED) ## Build the book to _build/html (the chapters' stored outputs; no code is run)
+	@$(BIN)/jupyter-book build -q -n -W --keep-going . >_build.log 2>&1 || { cat _build.log; rm -f _build.log; exit 1; }
+	@rm -f _build.log
+	@echo "The book is in $(SITE): open $(CURDIR)/$(SITE)/index.html"
+
+test: $(INSTALLED) ## Run every test, the chapters included
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(PYTEST_ARGS) tests book
+	@echo "All tests passed."
+
+execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
+	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)
+	@$(BIN)/python -m tools.notebooks equations
+
+check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
+	@$(BIN)/python -m tools.notebooks check
+
+lint: $(INSTALLED) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(INSTALLED) ## Put the code in order: imports, line breaks
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## Time the layers beside their alternatives
+	@$(BIN)/python benchmarks/layers.py
+
+set-url: $(INSTALLED) ## Change the repository's address everywhere: make set-url URL=https://github.com/OWNER/NAME
+	@test -n "$(URL)" || { echo "say which: make set-url URL=https://github.com/OWNER/NAME"; exit 2; }
+	@$(BIN)/python -m tools.notebooks set-url "$(URL)"
+
+clean: ## Remove the built site and the environment
+	rm -rf _build $(VENV)
+
+# -qq: only errors. Old stamps go first, so that an interrupted installation is never taken for a finished one.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed: make $(MAKECMDGOALS) PYTHON=python3.12, say"; exit 1; }
+	@rm -f $(VENV)/installed-*
+	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the package, the book's tools and the tests' tools into $(VENV)"
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[book,test]'
+	@touch $@
