@@ -35,7 +35,7 @@ book: $(INSTALLED) ## Build the book to _build/html (the chapters' stored output
 
 test: $(INSTALLED) ## Run every test, the chapters included
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --nbval --nbval-current-env \
-	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(PYTEST_ARGS) tests book
+	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(if $(MAKE_TERMOUT),,--color=no) $(PYTEST_ARGS) tests book
 	@echo "All tests passed."
 
 execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md

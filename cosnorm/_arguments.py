@@ -23,7 +23,7 @@ def reject_unknown(name: str, unknown: dict[str, object]) -> None:
         raise TypeError(f"{name}: unexpected argument {next(iter(unknown))!r}")
 
 
-def check_tensors(name: str, input: object, weight: object) -> None:
+def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
     for role, tensor in (("input", input), ("weight", weight)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
@@ -32,8 +32,7 @@ def check_tensors(name: str, input: object, weight: object) -> None:
                 f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
                 f"convert it first, for example {role}.float()"
             )
-    assert isinstance(input, Tensor) and isinstance(weight, Tensor)
-    if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+    if input.dtype != weight.dtype and not autocasts(input.device):
         raise TypeError(
             f"{name}: input is {input.dtype} but weight is {weight.dtype}; "
             "convert one, for example input.to(weight.dtype)"
@@ -45,12 +44,16 @@ def check_tensors(name: str, input: object, weight: object) -> None:
         )
 
 
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast is on for this kind of device (some kinds, such as meta, know no autocast)."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
 def check_constant(name: str, constant: object) -> None:
     if isinstance(constant, bool) or not isinstance(constant, Real):
-        raise TypeError(
-            f"{name}: constant must be a number (the paper uses 1e-4), got {constant!r}"
-        )
-    if not math.isfinite(constant):
+        raise TypeError(f"{name}: constant must be a number (the paper uses 1e-4), got {constant!r}")
+    # A compiler may pass a symbol for the number, which cannot be asked whether it is finite.
+    if not torch.compiler.is_compiling() and not math.isfinite(constant):
         raise ValueError(f"{name}: constant must be finite, got {constant}")
 
 
@@ -74,9 +77,7 @@ def check_channels(name: str, dims: int, input: Tensor, weight: Tensor, groups: 
             f"{tuple(weight.shape)} with groups={groups} expects {weight.shape[1] * groups}"
         )
     if weight.shape[0] % groups:
-        raise ValueError(
-            f"{name}: out_channels ({weight.shape[0]}) must be divisible by groups ({groups})"
-        )
+        raise ValueError(f"{name}: out_channels ({weight.shape[0]}) must be divisible by groups ({groups})")
 
 
 def per_dimension(name: str, role: str, value: object, dims: int, least: int) -> tuple[int, ...]:

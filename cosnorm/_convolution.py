@@ -119,19 +119,22 @@ def shift(input: Tensor, constant: float, geometry: Geometry) -> tuple[Tensor, T
     A centred cosine ignores such a shift; rounding does not: it would drown small patches of a
     sample whose large mean stays, and those of a sample with a few large entries whose mean goes.
     """
-    within = tuple(range(2, input.dim() + 1))
-    variance, mean = torch.var_mean(split(input, geometry.groups), within, correction=0, keepdim=True)
-    mean = torch.where(mean.square() > variance, mean, 0.0).detach()
+    channels = split(input.detach(), geometry.groups)
+    within = list(range(2, channels.dim()))
+    count = channels.shape[2:].numel()
+    mean = channels.mean(within, keepdim=True)
+    squares = torch.linalg.vector_norm(channels, dim=within, keepdim=True).square() / count
+    mean = torch.where(mean.square() > squares - mean.square(), mean, 0.0)
     padded = split(F.pad(input, geometry.both_sides()), geometry.groups)
     values = (padded - mean).reshape(input.shape[0], input.shape[1], *padded.shape[3:])
     return values, constant - mean.squeeze(2) if constant else None
 
 
 def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """All windows of unpadded maps ``(N, G, *in)`` as ``(N, G, *out, prod(window))``. For few channels only."""
+    """All windows of unpadded maps ``(N, G, *in)``, copied to ``(N, G, *out, prod(window))``."""
     for axis, (size, step, gap) in enumerate(zip(window, geometry.stride, geometry.dilation, strict=True)):
         maps = maps.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
-    return maps.reshape(*maps.shape[: 2 + len(window)], -1)
+    return maps.reshape(*maps.shape[: 2 + len(window)], math.prod(window))
 
 
 def sum_of_squares(
@@ -310,14 +313,15 @@ class CosineConvolutionForwardMode(CosineConvolutionFunction):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         CosineConvolutionFunction.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[:2], output[0])
+        ctx.save_for_forward(*inputs[:2], *output[1:])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        input, weight, output = ctx.saved_tensors[:3]
+        input, weight = ctx.saved_tensors[:2]
         window = tuple(weight.shape[2:])
         x = prepare_patches(input, window, ctx.geometry, ctx.centered, ctx.constant)
         w = prepare(weight.reshape(len(weight), -1), ctx.centered, ctx.constant)
+        output = cosines(x, w, weight.shape)
         mean = patch_mean(x, window) if ctx.centered else torch.zeros_like(x.reduced)
         tangent = torch.zeros_like(output)
         if tangents[0] is not None:
@@ -325,7 +329,7 @@ class CosineConvolutionForwardMode(CosineConvolutionFunction):
             tangent = tangent + _input_tangent(moved, output, x, w, weight.shape, mean)
         if tangents[1] is not None:
             tangent = tangent + _filter_tangent(tangents[1], output, x, w, mean)
-        return tangent.to(output.dtype), None, None, None
+        return tangent.to(input.dtype), None, None, None
 
 
 def _input_tangent(

@@ -85,13 +85,14 @@ class CosineLinearForwardMode(CosineLinearFunction):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         CosineLinearFunction.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[:2], output[0])
+        ctx.save_for_forward(*inputs[:2], *output[1:])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        input, weight, output = ctx.saved_tensors[:3]
+        input, weight = ctx.saved_tensors[:2]
         x = prepare(input, ctx.centered, ctx.constant)
         w = prepare(weight, ctx.centered, ctx.constant)
+        output = cosines(x, w)
         tangent = torch.zeros_like(output)
         if tangents[0] is not None:
             radial = (tangents[0] * x.values).sum(-1) * x.reduced
@@ -101,7 +102,7 @@ class CosineLinearForwardMode(CosineLinearFunction):
             radial = (tangents[1] * w.values).sum(-1) * w.reduced
             moved = F.linear(x.values, tangents[1]) * x.reduced.unsqueeze(-1) - output * radial
             tangent = tangent + moved * w.reciprocal
-        return tangent.to(output.dtype), None, None, None
+        return tangent.to(input.dtype), None, None, None
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def center(rows: Tensor, constant: float) -> tuple[Tensor, Tensor | None]:
     The first component goes before the mean does. A constant row then gives exact zeros, and a
     mean far above the spread costs no digits.
     """
-    first = rows[..., :1]
+    first = rows[..., :1] if rows.shape[-1] else rows.new_zeros(*rows.shape[:-1], 1)
     rest = rows - first
     if not constant:
         return rest - rest.mean(-1, keepdim=True), None
@@ -89,8 +89,13 @@ def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
 
 
 def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
-    """``pull - coefficient * values``, in the memory of ``pull`` where no graph is kept."""
+    """``pull - coefficient * values``, in the memory of ``pull`` where nothing else can need it."""
     pull, values = pull.to(coefficient.dtype), values.to(coefficient.dtype)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or _is_batched(pull):
         return torch.addcmul(pull, values, coefficient, value=-1)
     return pull.addcmul_(values, coefficient, value=-1)
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether vmap is at work, which has no rule for the operation in place and would loop instead."""
+    return torch._C._functorch.is_batchedtensor(tensor)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cosnorm._arguments import (
+    autocasts,
     check_channels,
     check_constant,
     check_extent,
@@ -122,9 +123,7 @@ def cosine_conv1d(
     >>> cosine_conv1d(torch.ones(1, 2, 5), torch.ones(3, 2, 3)).shape
     torch.Size([1, 3, 3])
     """
-    return _convolution(
-        1, input, weight, stride, padding, dilation, groups, centered, constant, unknown
-    )
+    return _convolution(1, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
 def cosine_conv2d(
@@ -183,9 +182,7 @@ def cosine_conv2d(
     tensor([[[[0.8300, 0.8720],
               [0.9370, 0.9480]]]])
     """
-    return _convolution(
-        2, input, weight, stride, padding, dilation, groups, centered, constant, unknown
-    )
+    return _convolution(2, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
 def cosine_conv3d(
@@ -209,9 +206,7 @@ def cosine_conv3d(
     >>> cosine_conv3d(torch.ones(1, 2, 5, 5, 5), torch.ones(3, 2, 3, 3, 3), padding=1).shape
     torch.Size([1, 3, 5, 5, 5])
     """
-    return _convolution(
-        3, input, weight, stride, padding, dilation, groups, centered, constant, unknown
-    )
+    return _convolution(3, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
 def _convolution(
@@ -239,20 +234,15 @@ def _convolution(
     check_extent(name, batch, window, widths, gaps)
     batch, weight = _autocast(name, batch, weight)
     geometry = Geometry(steps, widths, gaps, int(groups))
-    function = (
-        CosineConvolutionFunction
-        if torch.compiler.is_compiling()
-        else CosineConvolutionForwardMode
-    )
+    function = CosineConvolutionFunction if torch.compiler.is_compiling() else CosineConvolutionForwardMode
     output = function.apply(batch, weight, geometry, bool(centered), float(constant))[0]
     return output if input.dim() == dims + 2 else output.squeeze(0)
 
 
 def _autocast(name: str, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    device = input.device.type
-    if not torch.is_autocast_enabled(device) or input.dtype == torch.float64:
+    if not autocasts(input.device) or input.dtype == torch.float64:
         if input.dtype != weight.dtype:
             raise TypeError(f"{name}: input is {input.dtype} but weight is {weight.dtype}; convert one")
         return input, weight
-    dtype = torch.get_autocast_dtype(device)
+    dtype = torch.get_autocast_dtype(input.device.type)
     return input.to(dtype), weight.to(dtype)

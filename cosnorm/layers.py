@@ -36,15 +36,18 @@ class _Cosine(nn.Module):
         self.constant = float(constant)
         if isinstance(scale, str) and scale == "learnable":
             self.scale = nn.Parameter(self.weight.new_empty(()))
-        elif scale is None or (isinstance(scale, int | float) and not isinstance(scale, bool)):
-            self.scale = None if scale is None else float(scale)
+        elif scale is None:
+            self.scale = None
+        elif isinstance(scale, int | float) and not isinstance(scale, bool) and math.isfinite(scale):
+            self.scale = float(scale)
         else:
-            raise ValueError(f"{name}: scale must be None, a number or 'learnable', got {scale!r}")
+            raise ValueError(f"{name}: scale must be None, a finite number or 'learnable', got {scale!r}")
         self._reset_scale()
 
     def _reset_scale(self) -> None:
-        if "scale" in self._parameters:
-            nn.init.constant_(self._parameters["scale"], math.sqrt(self.weight[0].numel()))
+        scale = self._parameters.get("scale")
+        if scale is not None:
+            nn.init.constant_(scale, math.sqrt(self.weight.shape[1:].numel()))
 
     def reset_parameters(self) -> None:
         """Draw the weight as the torch layer does, and set a learnable scale to its start."""
@@ -54,8 +57,9 @@ class _Cosine(nn.Module):
     def _scaled(self, cosines: Tensor) -> Tensor:
         if self.scale is None:
             return cosines
-        scale = self.scale.to(cosines.dtype) if isinstance(self.scale, Tensor) else self.scale
-        return cosines * scale
+        if isinstance(self.scale, Tensor):
+            return cosines * self.scale.to(cosines.dtype)
+        return cosines * self.scale
 
     def extra_repr(self) -> str:
         """Sizes and options, as shown by ``print``."""
@@ -167,10 +171,10 @@ class _CosineConv(_Cosine):
         reject_unknown(name, unknown)
         if not isinstance(padding_mode, str):
             raise ValueError(
-                f"{name}: padding_mode must be a string such as 'zeros', got {padding_mode!r}; a cosine layer "
-                f"takes no bias, so padding_mode stands where {self._plain.__name__} has bias"
+                f"{name}: padding_mode must be a string such as 'zeros', got {padding_mode!r}; "
+                f"a cosine takes no bias, so padding_mode stands where {self._plain.__name__} has bias"
             )
-        self._plain.__init__(
+        self._plain.__init__(  # pyright: ignore[reportCallIssue]
             self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
             False, padding_mode, device, dtype,
         )  # fmt: skip

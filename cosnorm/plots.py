@@ -198,7 +198,7 @@ def test_error_curves(
         raise ValueError("every run diverged: there is no curve to draw")
     figure, axes = new_figure(title, figsize)
     total, epochs = records[0].settings["test_examples"], records[0].settings["epochs"]
-    axes.set(xlabel="epoch", ylabel=f"test errors (of {total})", yscale="log", xlim=(1, epochs))
+    axes.set(xlabel="epoch", ylabel=f"test errors (of {total:,})", yscale="log", xlim=(1, epochs))
     labels: list[tuple[float, str, str]] = []
     for technique in dict.fromkeys(r.technique for r in records):
         runs = [r for r in records if r.technique == technique]
@@ -228,8 +228,11 @@ def _draw_mean(axes: Axes, technique: str, runs: Sequence[Record]) -> float:
     means = [statistics.fmean(values) for values in _by_epoch(runs)]
     step = max(1, len(means) // 8)
     axes.plot(
-        range(1, len(means) + 1), means,
-        color=COLORS[technique], marker=MARKERS[technique], markevery=(step - 1, step),
+        range(1, len(means) + 1),
+        means,
+        color=COLORS[technique],
+        marker=MARKERS[technique],
+        markevery=(step - 1, step),
     )
     return statistics.fmean(means[-runs[0].settings["tail"] :])
 
@@ -243,8 +246,12 @@ def _draw_bands(axes: Axes, records: Sequence[Record]) -> None:
             # Below one error a logarithmic axis has nothing to show.
             low = [max(band.low, 0.5) for band in drawn]
             axes.fill_between(
-                range(1, len(drawn) + 1), low, [band.high for band in drawn],
-                color=COLORS[technique], alpha=0.15, linewidth=0,
+                range(1, len(drawn) + 1),
+                low,
+                [band.high for band in drawn],
+                color=COLORS[technique],
+                alpha=0.15,
+                linewidth=0,
             )
 
 
@@ -254,8 +261,14 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], epochs: in
     heights = _spread([height for height, _, _ in ordered], *axes.get_ylim(), gap=0.085)
     for (_, label, color), height in zip(ordered, heights, strict=True):
         axes.annotate(
-            label, (epochs, height), xytext=(6, 0), textcoords="offset points", annotation_clip=False,
-            color=color, fontsize=10, va="center",
+            label,
+            (epochs, height),
+            xytext=(6, 0),
+            textcoords="offset points",
+            annotation_clip=False,
+            color=color,
+            fontsize=10,
+            va="center",
         )
 
 
@@ -277,13 +290,13 @@ def _spread(values: Sequence[float], low: float, high: float, gap: float) -> lis
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Whole epochs, and counts such as 100, 200, 500 instead of powers of ten."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
+    """Whole epochs, and counts such as 150, 200, 300 instead of powers of ten."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -323,7 +336,8 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
     axes.plot(receipt.score, top, "v", color="black", markersize=9)
     axes.annotate("yours", (receipt.score, top), xytext=(8, 0), textcoords="offset points", va="center")
     axes.set(
-        ylim=(-0.7, top + 0.8), yticks=[],
+        ylim=(-0.7, top + 0.8),
+        yticks=[],
         xlabel=f"test errors (of {receipt.record.settings['test_examples']}), {LABELS[technique]}, "
         f"mean of the last {receipt.record.final['tail']} epochs",
     )

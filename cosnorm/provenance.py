@@ -99,7 +99,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
-            capture_output=True, text=True, timeout=10, env=environment, check=True,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=environment,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -20,15 +20,37 @@ SCHEMA = 1
 
 _CURVES = ("train_loss", "train_error", "test_loss", "test_error")
 _FINAL = (
-    "tail", "test_error_mean", "test_error_variance", "test_error_min", "test_error_last", "diverged_epoch"
+    "tail",
+    "test_error_mean",
+    "test_error_variance",
+    "test_error_min",
+    "test_error_last",
+    "diverged_epoch",
 )
 _SETTINGS = (
-    "dataset", "sizes", "learning_rate", "batch_size", "epochs", "tail", "train_examples", "test_examples"
+    "dataset",
+    "sizes",
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "tail",
+    "train_examples",
+    "test_examples",
 )
 _COST = ("seconds", "peak_memory_bytes", "peak_memory_of")
 _PROVENANCE = (
-    "cosnorm", "commit", "modified", "date", "device", "device_name", "torch", "python", "numpy",
-    "threads", "dataset_sha256", "command",
+    "cosnorm",
+    "commit",
+    "modified",
+    "date",
+    "device",
+    "device_name",
+    "torch",
+    "python",
+    "numpy",
+    "threads",
+    "dataset_sha256",
+    "command",
 )
 #: Bytes that must be free before a run starts; a record of 200 epochs takes about 10 000.
 _ROOM = 1_000_000
@@ -225,7 +247,11 @@ def _digest(content: dict[str, Any]) -> str:
 def _check(record: Record) -> None:
     """Raise ValueError unless a record is complete and its final figures follow from its curves."""
     sections = {
-        "settings": _SETTINGS, "curves": _CURVES, "final": _FINAL, "cost": _COST, "provenance": _PROVENANCE
+        "settings": _SETTINGS,
+        "curves": _CURVES,
+        "final": _FINAL,
+        "cost": _COST,
+        "provenance": _PROVENANCE,
     }
     for section, names in sections.items():
         missing = [name for name in names if name not in getattr(record, section)]

@@ -9,11 +9,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COSNORM_SCALE", None)  # chapters are checked at the scale their outputs were stored at
 
-import pytest  # noqa: E402
-from nbval.plugin import IPyNbCell  # noqa: E402
+import pytest
+from nbval.plugin import IPyNbCell
 
-# Figures are compared by `make execute` (byte for byte, through git), not by nbval: a path in an SVG moves with
-# the last bit of a number. Standard error must be empty, which `tools.chapters` checks on the stored outputs.
+# Figures are compared by `make execute` (byte for byte, through git), not by nbval: a path in an SVG moves
+# with the last bit of a number. Standard error must be empty, which tools/inspection.py checks as stored.
 NEVER_COMPARED = ("image/svg+xml", "stderr")
 
 
@@ -22,6 +22,7 @@ def is_lax(cell: IPyNbCell) -> bool:
     return cell.parent.nb.metadata.get("cosnorm", {}).get("nbval") == "lax"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):

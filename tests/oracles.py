@@ -57,7 +57,12 @@ def cosines(inputs: ArrayLike, weights: ArrayLike, *, centered: bool = False, co
 
 
 def cosine_gradients(
-    inputs: ArrayLike, weights: ArrayLike, upstream: ArrayLike, *, centered: bool = False, constant: float = 0.0
+    inputs: ArrayLike,
+    weights: ArrayLike,
+    upstream: ArrayLike,
+    *,
+    centered: bool = False,
+    constant: float = 0.0,
 ) -> tuple[Array, Array]:
     """Gradients of ``(upstream * cosines).sum()`` for inputs and weights: Equations 12 and 11, summed."""
     g = np.asarray(upstream, dtype=np.float64)
@@ -92,13 +97,22 @@ def linear(inputs: ArrayLike, weight: ArrayLike, *, centered: bool = False, cons
 
 
 def linear_gradients(
-    inputs: ArrayLike, weight: ArrayLike, upstream: ArrayLike, *, centered: bool = False, constant: float = 0.0
+    inputs: ArrayLike,
+    weight: ArrayLike,
+    upstream: ArrayLike,
+    *,
+    centered: bool = False,
+    constant: float = 0.0,
 ) -> tuple[Array, Array]:
     """Gradients of :func:`linear`, shaped as ``inputs`` and ``weight``."""
     x, g = np.asarray(inputs, dtype=np.float64), np.asarray(upstream, dtype=np.float64)
     count = math.prod(x.shape[:-1])
     dx, dw = cosine_gradients(
-        x.reshape(count, x.shape[-1]), weight, g.reshape(count, g.shape[-1]), centered=centered, constant=constant
+        x.reshape(count, x.shape[-1]),
+        weight,
+        g.reshape(count, g.shape[-1]),
+        centered=centered,
+        constant=constant,
     )
     return dx.reshape(x.shape), dw
 
@@ -169,7 +183,9 @@ def per_dimension(value: Numbers, dims: int) -> tuple[int, ...]:
     return tuple(value) * dims if len(value) == 1 else tuple(value)
 
 
-def pad_widths(padding: Numbers | str, window: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+def pad_widths(
+    padding: Numbers | str, window: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
     """(before, after) along each dimension; "same" puts an odd cell after, as torch does."""
     if padding == "valid":
         return [(0, 0)] * len(window)
@@ -218,7 +234,9 @@ def convolution_gradients(
     x, w = np.asarray(inputs, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     places = Patches(x.shape[2:], w.shape[2:], stride, padding, dilation)
     filters = w.reshape(groups, w.shape[0] // groups, -1)
-    g = np.asarray(upstream, dtype=np.float64).reshape(x.shape[0], groups, filters.shape[1], len(places.index))
+    g = np.asarray(upstream, dtype=np.float64).reshape(
+        x.shape[0], groups, filters.shape[1], len(places.index)
+    )
     dpatches, dfilters = cosine_gradients(
         places.gather(x, groups), filters, np.swapaxes(g, -1, -2), centered=centered, constant=constant
     )

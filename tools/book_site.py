@@ -74,7 +74,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear)
     app.config.mathjax_path = "mathjax/tex-chtml.js"
-    # Jupyter Book sets this for sphinx_comments, which _config.yml leaves out; unknown, it would be a warning.
+    # Jupyter Book sets this for sphinx_comments, which _config.yml leaves out; unknown, it would warn.
     app.add_config_value("comments_config", {}, "html")
     app.config.templates_path.append(str(Path(__file__).parent / "templates"))
     app.connect("html-collect-pages", not_found_page)

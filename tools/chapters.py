@@ -1,4 +1,4 @@
-"""Chapters as files: reading them, the digest that says whether their outputs are fresh, and the labels in them."""
+"""Chapters as files: reading them, the digest that says whether outputs are fresh, and their labels."""
 
 from __future__ import annotations
 
@@ -51,24 +51,20 @@ def read(path: Path) -> NotebookNode:
     ValueError
         If the file is not a notebook of format 4.5 or later (the first with cell ids).
     """
+    text = path.read_text(encoding="utf-8")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
         version = (int(content["nbformat"]), int(content["nbformat_minor"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} is not a notebook: {error!r}") from error
     if version < (4, 5):
         raise ValueError(f"{path.name} has no cell ids: save it in notebook format 4.5")
+    notebook = nbformat.v4.reads(text)
     try:
-        notebook = nbformat.from_dict(content)
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
         raise ValueError(f"{path.name} is not a valid notebook: {error.message}") from error
-    return _joined(notebook)
-
-
-def _joined(notebook: NotebookNode) -> NotebookNode:
-    """Join the lists of lines that a notebook file holds into strings."""
-    return nbformat.reads(nbformat.writes(notebook), as_version=nbformat.NO_CONVERT)
+    return notebook
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -83,12 +79,26 @@ def markdown(path: Path) -> str:
     return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
 
 
+def title(path: Path) -> str:
+    """Title of a page: the text of its first heading.
+
+    Raises
+    ------
+    ValueError
+        If the page has no heading of the first level.
+    """
+    match = re.search(r"^# +(.+)$", markdown(path), re.MULTILINE)
+    if match is None:
+        raise ValueError(f"{path.name} has no line that starts with '# '")
+    return match[1].strip()
+
+
 def bootstrap(root: Path = repository.ROOT) -> str:
     """Source of the bootstrap cell, with the repository's address in it."""
     return BOOTSTRAP.format(address=repository.address(root))
 
 
-# -- digests ---------------------------------------------------------------------------------------------------
+# -- digests -------------------------------------------------------------------------------------------
 
 
 def record_files(notebook: NotebookNode, root: Path = repository.ROOT) -> list[Path]:
@@ -124,7 +134,7 @@ def digest(notebook: NotebookNode, root: Path = repository.ROOT) -> str:
     return total.hexdigest()
 
 
-# -- labels ----------------------------------------------------------------------------------------------------
+# -- labels --------------------------------------------------------------------------------------------
 
 
 def labels(path: Path) -> Iterator[str]:

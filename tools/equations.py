@@ -14,10 +14,11 @@ PAGE = Path("book") / "checked-equations.md"
 _HEAD = """\
 # Checked equations
 
-Every numbered equation of this book is verified by a test. The test does not compare the package with itself: it
-derives the equation again with a computer algebra system, or computes both sides with another implementation in
-64-bit arithmetic, or simulates. A numbered equation without a test fails the test suite, and so does a test that
-names an equation the book does not have. This page is written from the tests by `make execute`.
+Every numbered equation of this book is verified by a test. The test does not compare the package with
+itself: it derives the equation again with a computer algebra system, or computes both sides with another
+implementation in 64-bit arithmetic, or simulates. A numbered equation without a test fails the test suite, as
+does a test that names an equation the book does not have. This page is written from the tests by
+`make execute`.
 
 """
 
@@ -92,7 +93,10 @@ def problems(root: Path = repository.ROOT) -> list[str]:
         for label, path in equations.items()
         if label not in checked
     ]
-    found += [f"a test is marked with {label!r}, which no page defines" for label in sorted(checked - set(equations))]
+    found += [
+        f"a test is marked with {label!r}, which no page defines"
+        for label in sorted(checked - set(equations))
+    ]
     path = root / PAGE
     if not path.exists() or path.read_text(encoding="utf-8") != page(root):
         found.append(f"{PAGE} is stale: run `make execute`, or `python -m tools.notebooks equations`")
@@ -100,21 +104,25 @@ def problems(root: Path = repository.ROOT) -> list[str]:
 
 
 def page(root: Path = repository.ROOT) -> str:
-    """Text of the page `book/checked-equations.md`."""
+    """Text of `book/checked-equations.md`: for each page of the book its equations, for each its tests."""
     tests: dict[str, list[Verification]] = {}
     for verification in verifications(root):
         tests.setdefault(verification.label, []).append(verification)
-    rows = ["| Equation | Label | Page | Test |", "| --- | --- | --- | --- |"]
+    parts, current = [_HEAD], None
     for label, path in chapters.equation_labels(root).items():
-        links = "<br>".join(_link(item, root) for item in tests.get(label, [])) or "none yet"
-        rows.append(f"| {{eq}}`{label}` | `{label}` | {{doc}}`{path.stem}` | {links} |")
-    return _HEAD + "\n".join(rows) + "\n"
+        if path != current:
+            parts.append(f"## {chapters.title(path)}\n\n")
+            current = path
+        links = "".join(f": {_link(item, root)}\n" for item in tests.get(label, [])) or ": no test yet\n"
+        parts.append(f"{{eq}}`{label}`\n{links}\n")
+    return "".join(parts).rstrip("\n") + "\n"
 
 
 def _link(verification: Verification, root: Path) -> str:
-    """Markdown link to a test in the repository."""
+    """Markdown link to a test in the repository, named in words."""
     target = f"{repository.address(root)}/blob/{repository.branch(root)}/{verification.file.as_posix()}"
-    return f"[{verification.file.stem}::{verification.test}]({target})"
+    words = verification.test.rsplit("::", 1)[-1].removeprefix("test_").removeprefix("Test").replace("_", " ")
+    return f"[{words}]({target}), in `{verification.file.name}`"
 
 
 def write_page(root: Path = repository.ROOT) -> Path:

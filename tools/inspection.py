@@ -1,4 +1,4 @@
-"""What must hold of a chapter as it is stored: outputs, figures, labels, style. Each check returns sentences."""
+"""What must hold of a chapter as it is stored: outputs, figures, labels, style. Checks return sentences."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def _text(output: NotebookNode) -> str:
 def figures(notebook: NotebookNode) -> Iterator[str]:
     """Figures without alternative text, name or caption; undated, light SVG is wanted."""
     for cell in chapters.code_cells(notebook):
-        images = [out.data for out in cell.outputs if any(key.startswith("image/") for key in out.get("data", {}))]
+        images = [
+            out.data for out in cell.outputs if any(key.startswith("image/") for key in out.get("data", {}))
+        ]
         if not images:
             continue
         settings = cell.metadata.get("mystnb", {})
@@ -139,7 +141,9 @@ def solutions(notebook: NotebookNode) -> Iterator[str]:
     """Exercises without a solution, or solutions of no exercise."""
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     opened = "|".join(("exercise", "exercise-start"))
-    exercises = set(re.findall(rf"^`{{3,}}\{{(?:{opened})\}}[^\n]*\n(?::[^\n]*\n)*?:label:\s*(\S+)", text, re.M))
+    exercises = set(
+        re.findall(rf"^`{{3,}}\{{(?:{opened})\}}[^\n]*\n(?::[^\n]*\n)*?:label:\s*(\S+)", text, re.M)
+    )
     solved = set(re.findall(r"^`{3,}\{solution(?:-start)?\}\s*(\S+)", text, re.MULTILINE))
     for label in sorted(exercises - solved):
         yield f"exercise {label} has no solution"

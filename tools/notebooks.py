@@ -1,9 +1,9 @@
 """Command line of the book's tools.
 
-    python -m tools.notebooks execute [CHAPTER ...]   run chapters, store outputs and digests
-    python -m tools.notebooks equations               write book/checked-equations.md
-    python -m tools.notebooks check                   say what is wrong with the stored chapters
-    python -m tools.notebooks set-url URL             change the repository's address everywhere
+python -m tools.notebooks execute [CHAPTER ...]   run chapters, store outputs and digests
+python -m tools.notebooks equations               write book/checked-equations.md
+python -m tools.notebooks check                   say what is wrong with the stored chapters
+python -m tools.notebooks set-url URL             change the repository's address everywhere
 """
 
 from __future__ import annotations

@@ -31,8 +31,12 @@ class Bars:
         self._epochs, self._done = scale.epochs, 0
         self.say(f"{plan.experiment.title}: scale {plan.scale}, {len(plan.runs)} runs on {plan.device}")
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console) as self._progress:
             self._task = self._progress.add_task("starting", total=len(plan.runs) * scale.epochs)

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import torch
 
-from cosnorm import experiments
-from cosnorm.record import Record, prepare_folder
+from cosnorm import data, experiments
+from cosnorm.data import DatasetError
+from cosnorm.record import Record, RecordError, path_of, prepare_folder
 from cosnorm.training import Curves, Replica
 
 #: Folder that records go to unless another is named: never into the installed package.
@@ -21,6 +22,9 @@ DEFAULT_RECORDS = Path("cosnorm-records")
 #: Exit codes: an error that the message explains, and the shell's code for Ctrl-C.
 ERROR = 1
 INTERRUPTED = 130
+
+#: Errors whose message says what to do; any other is a fault of ours and shows where it happened.
+EXPLAINED = (ValueError, RecordError, DatasetError)
 
 
 class Display(Protocol):
@@ -90,31 +94,45 @@ def run_command(
         set_threads(threads)
         plan = experiments.plan(name, norm, scale, parse_seeds(seeds), device)
         prepare_folder(records)
-    except (RuntimeError, ValueError) as error:
+        obtain_data(plan, records)
+    except EXPLAINED as error:
         return complain(str(error))
-    finished: list[Record] = []
-
-    def on_record(result: Record, present: bool) -> None:
-        finished.append(result)
-        display.on_record(result, present)
-
+    except KeyboardInterrupt:
+        return INTERRUPTED
     try:
         with display.start(plan):
-            experiments.run(
-                name, plan.techniques, plan.scale, plan.seeds, device=plan.device, records=records,
-                on_epoch=display.on_epoch, on_record=on_record,
+            finished = experiments.run(
+                name,
+                plan.techniques,
+                plan.scale,
+                plan.seeds,
+                device=plan.device,
+                records=records,
+                on_epoch=display.on_epoch,
+                on_record=display.on_record,
             )
     except KeyboardInterrupt:
         again = go_on(name, norm, plan.scale, seeds, device, records, threads)
-        display.say(f"Stopped. {len(finished)} of {len(plan.runs)} runs are finished and kept in {records}.")
+        # Counted on disk: the key may have come between the writing of a record and the word about it.
+        paths = (path_of(records, name, plan.scale, technique, seed) for technique, seed in plan.runs)
+        count = sum(path.exists() for path in paths)
+        display.say(f"Stopped. {count} of {len(plan.runs)} runs are finished and kept in {records}.")
         display.say(f"The run in progress is lost; to go on with it: {again}")
         return INTERRUPTED
-    except (RuntimeError, ValueError) as error:
+    except EXPLAINED as error:
         return complain(str(error))
-    display.say(f"{len(finished)} records in {records}. Next: " + shlex.join(
-        ["cosnorm", "report", name, "--scale", plan.scale, "--records", str(records)]
-    ))
+    display.say(
+        f"{len(finished)} records in {records}. Next: "
+        + shlex.join(["cosnorm", "report", name, "--scale", plan.scale, "--records", str(records)])
+    )
     return 0
+
+
+def obtain_data(plan: experiments.Plan, records: Path) -> None:
+    """Download what the runs need that have no record yet, before a display of their own starts."""
+    name = plan.experiment.scales[plan.scale].dataset
+    if not data.DATASETS[name].embedded and len(experiments.stored(plan, records)) < len(plan.runs):
+        data.fetch(name, progress=True)
 
 
 def go_on(
@@ -138,7 +156,7 @@ def guarded(action: Callable[[], None]) -> int:
     """Do something that only shows; an error that is explained becomes a message and an exit code."""
     try:
         action()
-    except (RuntimeError, ValueError) as error:
+    except EXPLAINED as error:
         return complain(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -153,5 +171,5 @@ HELP: dict[str, str] = {
     "seeds": "How many (5), a range (3-4) or a list (0,2); default what the scale asks for.",
     "device": "auto, cpu or cuda.",
     "records": "Folder for the records; finished ones found there are kept.",
-    "threads": "Processor threads for torch; default torch's own choice.",
+    "threads": "Processor threads for torch; default torch's own choice. Smoke always takes one.",
 }

@@ -2,7 +2,7 @@
 
 Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
 recognition", Proceedings of the IEEE 86(11), 1998. The four files are the official ones; the hashes
-were computed from copies whose MD5 sums are those that torchvision and TensorFlow publish.
+were computed from copies with the MD5 sums that are widely published for them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,18 @@ from cosnorm.evidence.spread import Difference, Interval, difference, interval, 
 from cosnorm.evidence.table import Row, Table, table
 
 __all__ = [
-    "PACKAGE_RECORDS", "Difference", "Interval", "Receipt", "Row", "Table",
-    "available", "difference", "interval", "load", "prediction", "receipt", "scores", "table",
+    "PACKAGE_RECORDS",
+    "Difference",
+    "Interval",
+    "Receipt",
+    "Row",
+    "Table",
+    "available",
+    "difference",
+    "interval",
+    "load",
+    "prediction",
+    "receipt",
+    "scores",
+    "table",
 ]

@@ -65,8 +65,20 @@ class Receipt:
     @property
     def fingerprint(self) -> str:
         """What may make a difference between two machines, one fact a line."""
-        shown = ("cosnorm", "commit", "torch", "numpy", "python", "system", "device_name", "threads", "cuda",
-                 "float32_matmul_precision", "dataset_sha256", "command")
+        shown = (
+            "cosnorm",
+            "commit",
+            "torch",
+            "numpy",
+            "python",
+            "system",
+            "device_name",
+            "threads",
+            "cuda",
+            "float32_matmul_precision",
+            "dataset_sha256",
+            "command",
+        )
         provenance = self.record.provenance
         facts = ((name, provenance.get(name)) for name in shown)
         return "\n".join(f"{name}: {value}" for name, value in facts if value is not None)

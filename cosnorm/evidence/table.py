@@ -172,7 +172,7 @@ def caption(records: Sequence[Record]) -> str:
         f"{records[0].experiment}, scale {records[0].scale}: {net} on {settings['dataset']}, "
         f"{settings['epochs']} epochs, batches of {settings['batch_size']}; test errors of "
         f"{settings['test_examples']}, mean of the last {settings['tail']} epochs; n seeds; "
-        f"{len(records)} records from {', '.join(devices)}."
+        f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
     experiment = experiments.get(records[0].experiment)
     full = experiment.scales["paper"]

@@ -71,10 +71,14 @@ def citations(text: str) -> set[str]:
 def test_every_citation_has_an_entry(root: Path) -> None:
     known = set(parse_file(str(root / "references.bib")).entries)
     unknown = {
-        f"{path.name}: {key}" for path in chapters.pages(root) for key in citations(chapters.markdown(path)) - known
+        f"{path.name}: {key}"
+        for path in chapters.pages(root)
+        for key in citations(chapters.markdown(path)) - known
     }
     assert not unknown
-    assert "luo2017cosine" in set().union(*(citations(chapters.markdown(path)) for path in chapters.pages(root)))
+    assert "luo2017cosine" in set().union(
+        *(citations(chapters.markdown(path)) for path in chapters.pages(root))
+    )
 
 
 def test_links_between_pages_lead_to_pages(root: Path) -> None:

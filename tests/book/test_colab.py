@@ -1,4 +1,4 @@
-"""Rehearsal of Colab: a chapter alone in an empty folder, in an environment that does not have the package."""
+"""Rehearsal of Colab: a chapter alone in an empty folder, in an environment without the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ CHAPTER = "02-cosine-normalization.ipynb"
 def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | variables
     environment.pop("PYTHONPATH", None)
-    return subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,20 @@ def run_with(notebook: nbformat.NotebookNode, python: Path, folder: Path) -> Non
     """Execute a notebook in `folder` with the kernel of another environment."""
     client = NotebookClient(notebook, timeout=600, coalesce_streams=True)
     manager = client.create_kernel_manager()
-    manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    manager.kernel_spec.argv = [
+        str(python),
+        "-m",
+        "ipykernel_launcher",
+        "--log-level=ERROR",
+        "-f",
+        "{connection_file}",
+    ]
     client.execute(cwd=str(folder))
 
 
 def texts(cell: nbformat.NotebookNode) -> list[str]:
     """What a cell prints and returns, without figures."""
-    found = [output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"]
+    found = [
+        output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"
+    ]
     return found + [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]

@@ -30,7 +30,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("execution")]
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     (tmp_path / "book").mkdir()
-    (tmp_path / "_config.yml").write_text("repository:\n  url: https://github.com/some/book\n  branch: main\n")
+    (tmp_path / "_config.yml").write_text(
+        "repository:\n  url: https://github.com/some/book\n  branch: main\n"
+    )
     cells = [new_markdown_cell("# 1. Title", id="title")]
     cells += [new_code_cell(code, id=f"cell-{number}") for number, code in enumerate(CODE)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book" / "01-title.ipynb")
@@ -68,8 +70,22 @@ def test_a_failing_chapter_is_left_as_it_was(book: Path) -> None:
 
 def nbval(root: Path, path: Path) -> subprocess.CompletedProcess[str]:
     """Run a notebook as `make test` does, with the project's own rules."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--nbval", "--nbval-current-env"]
-    command += ["--nbval-sanitize-with", str(root / "tests/nbval-sanitize.cfg"), "-c", str(root / "pyproject.toml")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--nbval",
+        "--nbval-current-env",
+    ]
+    command += [
+        "--nbval-sanitize-with",
+        str(root / "tests/nbval-sanitize.cfg"),
+        "-c",
+        str(root / "pyproject.toml"),
+    ]
     command += ["--confcutdir", str(root), "-p", "tests.conftest", str(path)]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
 

@@ -213,7 +213,7 @@ def test_a_label_used_twice_is_found(book: Path) -> None:
     assert inspection.repeated_labels(book) == ["label ex-01-a is defined 2 times"]
 
 
-# -- equations -------------------------------------------------------------------------------------------------
+# -- equations -----------------------------------------------------------------------------------------
 
 
 def test_an_equation_without_a_test_is_found(book: Path) -> None:
@@ -233,7 +233,8 @@ def test_a_stale_page_is_found_and_mended(book: Path) -> None:
     assert any("stale" in problem for problem in equations.problems(book))
     equations.write_page(book)
     assert equations.problems(book) == []
-    assert "test_it::test_other" in (book / equations.PAGE).read_text()
+    page = (book / equations.PAGE).read_text()
+    assert "{eq}`eq-one`\n: [other](https://github.com/some/book/blob/main/tests/test_it.py)" in page
 
 
 def test_marks_on_classes_and_methods_count(book: Path) -> None:
@@ -247,7 +248,9 @@ def test_marks_on_classes_and_methods_count(book: Path) -> None:
 
 
 def test_a_mark_that_is_not_a_plain_string_is_refused(book: Path) -> None:
-    (book / "tests/test_it.py").write_text("import pytest\n\n\n@pytest.mark.equation(LABEL)\ndef test_one():\n    assert 1\n")
+    (book / "tests/test_it.py").write_text(
+        "import pytest\n\n\n@pytest.mark.equation(LABEL)\ndef test_one():\n    assert 1\n"
+    )
     with pytest.raises(ValueError, match="labels in quotes"):
         equations.verifications(book)
 

@@ -16,7 +16,9 @@ def readme(root: Path) -> str:
 
 
 def blocks(readme: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    """Fenced blocks of one language; of none, where it is empty."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    return [text for name, text in fenced if name == language]
 
 
 def test_example_runs(readme: str) -> None:
@@ -30,7 +32,9 @@ def test_example_runs(readme: str) -> None:
 
 
 def test_commands_run_as_written(readme: str, tmp_path: Path) -> None:
-    lines = [line for block in blocks(readme, "") for line in block.splitlines() if line.startswith("cosnorm ")]
+    lines = [
+        line for block in blocks(readme, "") for line in block.splitlines() if line.startswith("cosnorm ")
+    ]
     assert any(line.startswith("cosnorm run mnist") for line in lines)
     for line in lines:
         command = [sys.executable, "-m", "cosnorm", *line.split()[1:]]
@@ -49,4 +53,6 @@ def test_links_to_files_lead_somewhere(page: str, root: Path) -> None:
 
 def test_status_names_every_chapter_there_is(readme: str, root: Path) -> None:
     linked = set(re.findall(r"\((book/\d\d-[\w-]+\.ipynb)\)", readme))
-    assert linked == {path.relative_to(root).as_posix() for path in (root / "book").glob("[0-9][0-9]-*.ipynb")}
+    assert linked == {
+        path.relative_to(root).as_posix() for path in (root / "book").glob("[0-9][0-9]-*.ipynb")
+    }

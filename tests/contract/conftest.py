@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 #: What torch itself says while it works; each as narrow as a filter can be.
 OF_TORCH = [
     "ignore:`torch.jit.script.*` is deprecated:DeprecationWarning",  # first use of forward mode, of inductor
-    "ignore:.* should not be instantiated. Methods on autograd functions:DeprecationWarning",  # dynamo's tracing
+    "ignore:.* should not be instantiated. Methods on autograd functions:DeprecationWarning",  # dynamo
 ]
 
 

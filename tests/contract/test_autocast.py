@@ -1,4 +1,4 @@
-"""Mixed precision on the CPU: dtype of the output, closeness to float32, gradients in the parameters' dtype."""
+"""Mixed precision on the CPU: dtype of the output, closeness to float32, dtype of the gradients."""
 
 from __future__ import annotations
 

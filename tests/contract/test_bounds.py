@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cosnorm import functional
 
-from .cases import Case, Law, cases
+from .cases import Case, Law, cases, numbers
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 REACH = {torch.float16: 3.5, torch.bfloat16: 16.0, torch.float32: 16.0, torch.float64: 140.0}
@@ -60,16 +60,60 @@ def test_a_filter_laid_on_itself_gives_one(case: Case, dtype: torch.dtype) -> No
     torch.testing.assert_close(output.diagonal().double(), one, rtol=0, atol=4 * torch.finfo(dtype).eps)
 
 
+def signs(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Arguments of entries 1 and -1, to be multiplied by a size."""
+    x, w = case.draw()
+    return torch.sign(x).to(dtype), torch.sign(w).to(dtype)
+
+
+def sized(x: Tensor, w: Tensor, size: float) -> list[tuple[Tensor, Tensor]]:
+    """One argument, the other, and both, times a size."""
+    return [(x * size, w), (x, w * size), (x * size, w * size)]
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", cases(Law.BOUNDED))
-def test_bounded_at_the_ends_of_the_dtype(case: Case, dtype: torch.dtype) -> None:
-    """Outside the range of scale invariance the value may be lost, but never the bound."""
+def test_too_long_is_not_a_number_and_never_a_wrong_one(case: Case, dtype: torch.dtype) -> None:
+    """Where the square of a length overflows the answer may be lost, but then it is seen to be lost."""
     info = torch.finfo(dtype)
-    x, w = (torch.sign(tensor).to(dtype) for tensor in case.draw())
-    for size in (info.max, info.max / 2, math.sqrt(info.max), info.tiny, info.tiny / 2):
-        assert_bounded(case.function(x * size, w))
-        assert_bounded(case.function(x, w * size))
-        assert_bounded(case.function(x * size, w * size))
+    x, w = signs(case, dtype)
+    for size in (info.max / 1024, math.sqrt(info.max), math.sqrt(info.max) / 64):
+        for left, right in sized(x, w, size):
+            output = case.function(left, right)
+            lost = output.isnan()
+            assert (output[~lost].abs() <= 1).all()
+            expected = torch.from_numpy(case.values(numbers(left), numbers(right)))
+            torch.testing.assert_close(
+                output[~lost].double(), expected[~lost], rtol=0, atol=16 * info.eps, check_dtype=False
+            )
+    for left, right in sized(x, w, info.max):
+        output = case.function(left, right)
+        assert (output.isnan() | (output.abs() <= 1)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", cases(Law.BOUNDED))
+def test_too_short_is_zero_and_never_a_wrong_number(case: Case, dtype: torch.dtype) -> None:
+    """Where the square of a length underflows the vector counts as zero; at the edge digits may be lost."""
+    info = torch.finfo(dtype)
+    x, w = signs(case, dtype)
+    for size in (info.tiny / 2, info.tiny, math.sqrt(info.tiny) / 8, math.sqrt(info.tiny) * 8):
+        for left, right in sized(x, w, size):
+            output = case.function(left, right)
+            assert_bounded(output)
+            expected = torch.from_numpy(case.values(numbers(left), numbers(right)))
+            error = (output.double() - expected).abs()
+            assert ((output == 0) | (error <= 16 * info.eps)).all()
+
+
+@pytest.mark.parametrize("case", cases(Law.BOUNDED))
+def test_half_precision_is_never_out_of_range(case: Case) -> None:
+    """float16 reaches from 6e-8 to 65504: its squares fit into float32, where lengths are computed."""
+    info = torch.finfo(torch.float16)
+    x, w = signs(case, torch.float16)
+    for size in (info.max / 8, info.tiny, info.smallest_normal / 512):
+        for left, right in sized(x, w, size):
+            case.close(case.function(left, right), left, right, factor=4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

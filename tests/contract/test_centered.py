@@ -27,8 +27,12 @@ def test_linear_float32_with_a_large_mean(size: int, offset: float, tolerance: f
     np.testing.assert_allclose(numbers(output), expected, rtol=0, atol=tolerance)
     g = torch.randn(output.shape, generator=generator)
     found = torch.autograd.grad(output, (x, w), g)
-    for tensor, oracle in zip(found, oracles.linear_gradients(numbers(x), numbers(w), numbers(g), centered=True), strict=True):
-        np.testing.assert_allclose(numbers(tensor), oracle, rtol=0, atol=10 * tolerance * np.abs(oracle).max())
+    for tensor, oracle in zip(
+        found, oracles.linear_gradients(numbers(x), numbers(w), numbers(g), centered=True), strict=True
+    ):
+        np.testing.assert_allclose(
+            numbers(tensor), oracle, rtol=0, atol=10 * tolerance * np.abs(oracle).max()
+        )
 
 
 @pytest.mark.parametrize(("offset", "tolerance"), OFFSETS)
@@ -42,7 +46,9 @@ def test_convolution_float32_with_a_large_mean(case: Case, offset: float, tolera
     g = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
     found = torch.autograd.grad(output, (x, w), g)
     for tensor, oracle in zip(found, case.gradients(numbers(x), numbers(w), numbers(g)), strict=True):
-        np.testing.assert_allclose(numbers(tensor), oracle, rtol=0, atol=10 * tolerance * np.abs(oracle).max())
+        np.testing.assert_allclose(
+            numbers(tensor), oracle, rtol=0, atol=10 * tolerance * np.abs(oracle).max()
+        )
 
 
 @pytest.mark.parametrize("case", cases(Law.INPUT_SHIFT, dims=(1, 2, 3)))
@@ -91,7 +97,9 @@ def test_centred_is_pearson_correlation(case: Case) -> None:
     if case.dims == 0:
         expected = np.corrcoef(numbers(x), numbers(w))[: len(x), len(x) :]
     else:
-        geometry = {key: case.options[key] for key in ("stride", "padding", "dilation") if key in case.options}
+        geometry = {
+            key: case.options[key] for key in ("stride", "padding", "dilation") if key in case.options
+        }
         places = oracles.Patches(x.shape[2:], w.shape[2:], **geometry)
         patches, filters = places.gather(numbers(x), case.groups), case.weight_blocks(w).numpy()
         each = len(w) // case.groups

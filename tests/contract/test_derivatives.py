@@ -1,4 +1,4 @@
-"""First and second derivatives in every mode of torch, against finite differences and against composed code."""
+"""First and second derivatives in every mode of torch, against finite differences and composed code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_one_argument_alone_may_need_a_gradient(case: Case, which: int) -> None:
 
 
 def composed(case: Case) -> Callable[[Tensor, Tensor], Tensor]:
-    """The same cosine by autograd through F.normalize over literal patches: slow, and away from zero right."""
+    """The same cosine by autograd through F.normalize over literal patches: slow, right away from 0."""
     return lambda x, w: unfolded(x, w, normalized_product, **case.options)
 
 
@@ -108,7 +108,9 @@ def test_hessian_vector_products_equal_composed_autograd(case: Case) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("options", [{}, {"centered": True}, {"constant": 0.3}], ids=["plain", "centered", "constant"])
+@pytest.mark.parametrize(
+    "options", [{}, {"centered": True}, {"constant": 0.3}], ids=["plain", "centered", "constant"]
+)
 def test_full_hessian_of_the_linear_layer(options: dict[str, float]) -> None:
     generator = torch.Generator().manual_seed(0)
     x, w = (torch.randn(rows, 4, generator=generator, dtype=FLOAT64) for rows in (2, 3))
@@ -151,7 +153,10 @@ def test_used_twice_in_a_graph_gradients_add(case: Case) -> None:
     y = case.function(x, w)
     again = case.function(2 * x, w - 1)
     (y.square().sum() + again.sum()).backward()
-    parts = [torch.autograd.grad(part, (x, w)) for part in (case.function(x, w).square().sum(), case.function(2 * x, w - 1).sum())]
+    parts = [
+        torch.autograd.grad(part, (x, w))
+        for part in (case.function(x, w).square().sum(), case.function(2 * x, w - 1).sum())
+    ]
     for tensor, one, two in zip((x, w), *parts, strict=True):
         torch.testing.assert_close(tensor.grad, one + two, rtol=0, atol=1e-13)
 

@@ -232,7 +232,9 @@ def test_a_kernel_larger_than_the_padded_input(name: str) -> None:
         assert_says(error, "kernel", "larger", str(options["dilation"]), str(size))
 
 
-@pytest.mark.parametrize("wrong", ["learned", "", True, [1.0], torch.tensor(2.0), (), float("nan"), float("inf")], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["learned", "", True, [1.0], torch.tensor(2.0), (), float("nan"), float("inf")], ids=repr
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_scale(name: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=name) as error:

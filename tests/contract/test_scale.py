@@ -48,9 +48,7 @@ def test_every_row_may_have_its_own_factor(case: Case) -> None:
     sx = 10 ** (6 * torch.rand(len(case.input_blocks(x)), 1, generator=generator, dtype=FLOAT64) - 3)
     sw = 10 ** (6 * torch.rand(len(w), 1, generator=generator, dtype=FLOAT64) - 3)
     y, dx, dw = outcome(case, x, w)
-    scaled = outcome(
-        case, (case.input_blocks(x) * sx).view_as(x), (case.weight_blocks(w) * sw).view_as(w)
-    )
+    scaled = outcome(case, (case.input_blocks(x) * sx).view_as(x), (case.weight_blocks(w) * sw).view_as(w))
     torch.testing.assert_close(scaled[0], y, rtol=0, atol=1e-14)
     torch.testing.assert_close(case.input_blocks(scaled[1]) * sx, case.input_blocks(dx), rtol=0, atol=1e-13)
     torch.testing.assert_close(case.weight_blocks(scaled[2]) * sw, case.weight_blocks(dw), rtol=0, atol=1e-13)
@@ -61,7 +59,9 @@ def inside(case: Case, x: Tensor, low: float, high: float, end: float) -> float:
     if case.dims == 0:
         norms = x.norm(dim=-1)
     else:  # every patch, lengths only: cosines are not used
-        geometry = {key: case.options[key] for key in ("stride", "padding", "dilation") if key in case.options}
+        geometry = {
+            key: case.options[key] for key in ("stride", "padding", "dilation") if key in case.options
+        }
         places = oracles.Patches(x.shape[2:], case.weight_shape[2:], **geometry)
         norms = torch.from_numpy(oracles.lengths(places.gather(numbers(x), case.groups)))
     return 1.001 * end / norms.min().item() if end == low else 0.999 * end / norms.max().item()
@@ -78,7 +78,11 @@ def test_the_whole_stated_range(
     goal = low if end == "low" else high
     rows = case.weight_blocks(w).norm(dim=1)
     sx = 1.0 if side == "weight" else inside(case, x, low, high, goal)
-    sw = 1.0 if side == "input" else (1.001 * low / rows.min() if end == "low" else 0.999 * high / rows.max()).item()
+    sw = (
+        1.0
+        if side == "input"
+        else (1.001 * low / rows.min() if end == "low" else 0.999 * high / rows.max()).item()
+    )
     epsilon = torch.finfo(dtype).eps
     y, dx, dw = outcome(case, (x * sx).to(dtype), (w * sw).to(dtype))
     y_plain, dx_plain, dw_plain = (numbers(tensor) for tensor in outcome(case, x, w))
@@ -95,7 +99,11 @@ def test_large_and_small_rows_share_a_batch(case: Case, dtype: torch.dtype, low:
     x, w = case.draw(8)
     sizes = torch.tensor([low, 1.0, high, 1e-6], dtype=FLOAT64)
     x = x / x.norm(dim=1, keepdim=True) * 1.0001 * sizes[:, None].clamp(max=high * 0.999)
-    w = w / w.norm(dim=1, keepdim=True) * torch.tensor([[1.0], [low * 1.01], [3.0], [high * 0.99], [1e5]], dtype=FLOAT64)
+    w = (
+        w
+        / w.norm(dim=1, keepdim=True)
+        * torch.tensor([[1.0], [low * 1.01], [3.0], [high * 0.99], [1e5]], dtype=FLOAT64)
+    )
     x, w = x.to(dtype), w.to(dtype)
     case.close(case.function(x, w), x, w, factor=16)
 

@@ -69,7 +69,9 @@ def geometries(draw: st.DrawFn, dims: int, *, modes: bool = False) -> Geometry:
         options["padding_mode"] = mode
         most = {"reflect": -1, "circular": 0}.get(mode, 10)  # torch refuses wider padding
         assume(all(max(pair) <= size + most for size, pair in zip(spatial, widths, strict=True)))
-    return Geometry((draw(st.integers(1, 2)), groups * each, *spatial), (groups * filters, each, *window), options)
+    return Geometry(
+        (draw(st.integers(1, 2)), groups * each, *spatial), (groups * filters, each, *window), options
+    )
 
 
 def draw_tensors(geometry: Geometry) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,12 +25,16 @@ def test_values_in_every_dtype(case: Case, dtype: torch.dtype) -> None:
     case.close(output, x, w)
 
 
-@pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 32), (torch.float64, 32), (torch.bfloat16, 8)], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(torch.float32, 32), (torch.float64, 32), (torch.bfloat16, 8)], ids=str
+)
 @pytest.mark.parametrize("case", cases())
 def test_gradients_in_every_dtype(case: Case, dtype: torch.dtype, factor: float) -> None:
     x, w = case.draw(dtype=dtype, requires_grad=True)
     output = case.function(x, w)
-    upstream = torch.randn(output.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype)
+    upstream = torch.randn(output.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(
+        dtype
+    )
     output.backward(upstream)
     expected = case.gradients(numbers(x), numbers(w), numbers(upstream))
     for tensor, oracle in zip((x, w), expected, strict=True):

@@ -11,10 +11,12 @@ from oracles import Patches
 from torch import Tensor
 
 
-def patches(x: Tensor, window: Sequence[int], groups: int = 1, **geometry: Any) -> tuple[Tensor, tuple[int, ...]]:
-    """``(N, C, *in)`` -> ``(N, groups, positions, C / groups * window)`` in a filter's order, and the output sizes.
+def patches(
+    x: Tensor, window: Sequence[int], groups: int = 1, **geometry: Any
+) -> tuple[Tensor, tuple[int, ...]]:
+    """``(N, C, *in)`` -> ``(N, groups, positions, C / groups * window)``, and the sizes of the output.
 
-    ``geometry`` holds stride, padding, dilation and padding_mode.
+    In the order of a filter's entries. ``geometry`` holds stride, padding, dilation and padding_mode.
     """
     places = Patches(x.shape[2:], window, **geometry)
     index = torch.from_numpy(places.index)

@@ -113,8 +113,13 @@ def register(
         monkeypatch.setitem(DATASETS, "tiny", source)
         return source
 
-    monkeypatch.setattr(_download, "PATIENCE", replace(_download.PATIENCE, timeout=0.4))
     return put
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a mirror for silent after 0.8 s. Not for every test: a busy machine is silent for longer."""
+    monkeypatch.setattr(_download, "PATIENCE", replace(_download.PATIENCE, timeout=0.8))
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_one_downloads_and_the_others_wait(register: Register, cache: Path, mirr
         first = [child.stderr.readline() for child in children if child.stderr]
         assert all("another process is fetching tiny" in line for line in first)
         assert mirrors.requests == []
-    outputs = [child.communicate(timeout=60) for child in children]
+    outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     assert all(str([IMAGES, LABELS]) in out for out, _ in outputs)
     assert len(mirrors.requests) == 2
@@ -61,12 +61,12 @@ def test_a_killed_process_holds_no_lock(register: Register, cache: Path, mirrors
     child = start(source)
     part = cache / f"{IMAGES}.part"
     poll = threading.Event()
-    for _ in range(3000):
+    for _ in range(12_000):
         if part.exists() and part.stat().st_size > 3:
             break
         poll.wait(0.01)
     child.kill()
-    child.communicate(timeout=60)
+    child.communicate(timeout=120)
     assert child.returncode < 0
     have = part.stat().st_size
     assert have > 3

@@ -43,12 +43,13 @@ BAD = [
     ("short", r"broke off after \d+ of \d+ bytes"),
     ("endless", r"sends more than \d+ bytes"),
     ("breaking_at_once", r"broke off after 0 of \d+ bytes"),
-    ("silent", "cannot be reached: no answer for 0.4 s"),
-    ("stalling", "broke off: no answer for 0.4 s"),
+    ("silent", "cannot be reached: no answer for 0.8 s"),
+    ("stalling", "broke off: no answer for 0.8 s"),
     ("babbling", "cannot be reached: "),
 ]
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("behaviour", [name for name, _ in BAD])
 def test_a_good_mirror_after_a_bad_one(
     behaviour: str, register: Register, cache: Path, pixels: np.ndarray
@@ -59,6 +60,7 @@ def test_a_good_mirror_after_a_bad_one(
     assert parts(cache) == sorted([IMAGES, LABELS, *aside])
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("behaviour", "message"), BAD)
 def test_bad_mirrors_only(behaviour: str, message: str, register: Register, cache: Path) -> None:
     """One error at the end: what each mirror did, and how to go on by hand."""
@@ -79,6 +81,7 @@ def test_an_endless_answer_is_cut_off(register: Register, cache: Path, official:
     assert (cache / f"{IMAGES}.part").stat().st_size <= len(official[IMAGES]) + _download.BLOCK
 
 
+@pytest.mark.usefixtures("hasty")
 def test_an_unreachable_mirror_is_asked_once(register: Register, mirrors: Mirrors) -> None:
     register("silent", "good")
     load("tiny", progress=False)

@@ -127,6 +127,19 @@ def test_a_damaged_file_beside_a_sound_copy(
     assert f"not used: {folders[0] / IMAGES} is truncated" in found.detail
 
 
+def test_another_file_is_fetched_meanwhile(
+    folders: Folders, cache: Path, register: Register, place: Place, mirrors: Mirrors
+) -> None:
+    """One file damaged at the user's and sound in the cache, the other nowhere: only that one is fetched."""
+    register("good")
+    place(cache)
+    (cache / LABELS).unlink()
+    (folders[0] / IMAGES).write_bytes(b"rubbish")
+    load("tiny", progress=False)
+    assert [request.file for request in mirrors.requests] == [LABELS]
+    assert snapshot(folders[0]) == {IMAGES: b"rubbish"}
+
+
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
 def test_a_damaged_file_of_the_cache(
     damage: Callable[[bytes], bytes],

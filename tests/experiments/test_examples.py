@@ -8,9 +8,16 @@ import importlib
 import pytest
 
 MODULES = [
-    "cosnorm.networks", "cosnorm.training", "cosnorm.record", "cosnorm.plots", "cosnorm._cli.shared",
-    "cosnorm.experiments.registry", "cosnorm.experiments.running",
-    "cosnorm.evidence.loading", "cosnorm.evidence.placing", "cosnorm.evidence.spread",
+    "cosnorm.networks",
+    "cosnorm.training",
+    "cosnorm.record",
+    "cosnorm.plots",
+    "cosnorm._cli.shared",
+    "cosnorm.experiments.registry",
+    "cosnorm.experiments.running",
+    "cosnorm.evidence.loading",
+    "cosnorm.evidence.placing",
+    "cosnorm.evidence.spread",
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import cosnorm
-from cosnorm import data, experiments, record
+from cosnorm import data, evidence, experiments, record
 from cosnorm.experiments import running
 from cosnorm.record import Record, RecordError, path_of, read
 
@@ -74,7 +74,9 @@ def test_finished_runs_are_kept(tmp_path: Path) -> None:
     seen: list[tuple[str, bool]] = []
     trained: list[int] = []
     second = run(
-        ["none"], 2, records=tmp_path,
+        ["none"],
+        2,
+        records=tmp_path,
         on_record=lambda r, present: seen.append((r.name, present)),
         on_epoch=lambda replica, _: trained.append(replica.seed),
     )
@@ -168,3 +170,15 @@ def test_wrong_plans_are_explained(options: dict, message: str) -> None:
 def test_progress_prints_a_line_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     run(progress=True)
     assert capsys.readouterr().out.startswith("mnist/smoke/none-seed0: ")
+
+
+@pytest.mark.parametrize("technique", list(experiments.get("mnist").techniques))
+def test_the_packages_own_records_are_what_the_code_gives_today(technique: str) -> None:
+    """Bits differ between machines, so the bound is loose; settings must agree to the letter."""
+    (fresh,) = run(technique)
+    placed = evidence.receipt(fresh)
+    assert placed.differing == (), "settings changed: remake the records as records/README.md says"
+    band = evidence.prediction(list(placed.stored.values()), level=0.9999)
+    assert band is not None
+    assert placed.score is not None
+    assert band.low <= placed.score <= band.high

@@ -90,9 +90,7 @@ def test_weights_are_normal_with_the_given_spread(std: float) -> None:
 def test_what_a_hidden_layer_learns(norm: str, learned: set[str]) -> None:
     network = mlp(SIZES, norm, seed=0)
     last = len(network) - 1
-    hidden = {
-        name.split(".")[1] for name, _ in network.named_parameters() if not name.startswith(f"{last}.")
-    }
+    hidden = {name.split(".")[1] for name, _ in network.named_parameters() if not name.startswith(f"{last}.")}
     assert hidden == learned
     assert torch.count_nonzero(network[last].bias) == 0
     if norm == "batch":

@@ -43,7 +43,7 @@ def test_a_curve_is_the_mean_over_seeds() -> None:
     drawn = {line.get_color(): line for line in axes.lines}
     np.testing.assert_allclose(drawn[plots.COLORS["cosine"]].get_ydata(), [307, 187, 147, 146])
     np.testing.assert_allclose(drawn[plots.COLORS["cosine"]].get_xdata(), [1, 2, 3, 4])
-    assert axes.get_ylabel() == "test errors (of 10000)"
+    assert axes.get_ylabel() == "test errors (of 10,000)"
     assert axes.get_xlabel() == "epoch"
 
 
@@ -100,7 +100,8 @@ def test_figures_want_runs_of_one_kind() -> None:
 
 
 def test_the_same_figure_is_the_same_svg_and_small() -> None:
-    one, two = (plots.to_svg(plots.test_error_curves(records(), {"none": 196.6}, title="A")) for _ in range(2))
+    paper = {"none": 196.6}
+    one, two = (plots.to_svg(plots.test_error_curves(records(), paper, title="A")) for _ in range(2))
     assert one == two
     assert len(one) < 150_000
     assert not re.search(r"\d{4}-\d{2}-\d{2}T", one), "no date"

@@ -25,8 +25,11 @@ def tiny(train_examples: int = 40, test_examples: int = 30, classes: int = 3) ->
     train_inputs, train_targets = draw(train_examples)
     test_inputs, test_targets = draw(test_examples)
     return SimpleNamespace(
-        train_inputs=train_inputs, train_targets=train_targets,
-        test_inputs=test_inputs, test_targets=test_targets, maximum=100.0,
+        train_inputs=train_inputs,
+        train_targets=train_targets,
+        test_inputs=test_inputs,
+        test_targets=test_targets,
+        maximum=100.0,
     )
 
 

@@ -1,0 +1,159 @@
+"""The commands as typed: what they print, where they write, and how they fail."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from synthetic import make_record
+from typer.testing import CliRunner, Result
+
+import cosnorm
+from cosnorm import evidence, experiments
+from cosnorm._cli.app import app
+from cosnorm.record import path_of, read, write
+
+
+def invoke(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def run(folder: Path, *words: object) -> Result:
+    return invoke("run", "mnist", "--scale", "smoke", "--device", "cpu", "--records", folder, *words)
+
+
+def test_help_names_every_command() -> None:
+    text = invoke("--help").output
+    for command in ("list", "run", "report", "data", "doctor"):
+        assert re.search(rf"\b{command}\b", text)
+    for option in ("--norm", "--scale", "--seeds", "--device", "--records", "--threads"):
+        assert option in invoke("run", "--help").output
+
+
+def test_version() -> None:
+    assert invoke("--version").output.strip() == cosnorm.__version__
+
+
+def test_list_shows_every_technique_and_scale() -> None:
+    text = invoke("list").output
+    for name, experiment in experiments.registry().items():
+        assert f"{name}: {experiment.title}" in text
+        for key, technique in experiment.techniques.items():
+            assert re.search(rf"^{key} +{technique.learning_rate:g} +{technique.source}", text, re.MULTILINE)
+        for key, scale in experiment.scales.items():
+            assert re.search(rf"^{key} +{scale.dataset} .*{scale.epochs}", text, re.MULTILINE)
+
+
+def test_run_writes_the_records_that_were_asked_for(tmp_path: Path) -> None:
+    result = run(tmp_path, "--norm", "none,batch", "--seeds", "2-3")
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in tmp_path.rglob("*.json")) == [
+        "batch-seed2.json",
+        "batch-seed3.json",
+        "none-seed2.json",
+        "none-seed3.json",
+    ]
+    kept = read(path_of(tmp_path, "mnist", "smoke", "none", 2))
+    assert f"none-seed2: {kept.final['test_error_mean']:.1f} test errors of 355" in result.output
+    assert f"cosnorm report mnist --scale smoke --records {tmp_path}" in result.output
+    again = run(tmp_path, "--norm", "none", "--seeds", "0,2")
+    assert again.output.count("kept from before") == 1
+    assert read(path_of(tmp_path, "mnist", "smoke", "none", 2)) == kept
+
+
+def test_records_go_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COSNORM_SCALE", "smoke")
+    packaged = evidence.available()
+    assert invoke("run", "mnist", "--norm", "none", "--seeds", "1").exit_code == 0
+    assert [p.name for p in (tmp_path / "cosnorm-records").rglob("*.json")] == ["none-seed0.json"]
+    assert evidence.available() == packaged
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "minst"), "no experiment 'minst'; choose from mnist"),
+        (("run", "mnist", "--norm", "cosin"), "choose from none, cosine, centered, batch, or all"),
+        (("run", "mnist", "--scale", "big"), "choose one of smoke, short, paper"),
+        (("run", "mnist", "--seeds", "many"), "write how many (5), a range (3-4) or a list (0,2)"),
+        (("run", "mnist", "--seeds", "0"), "write how many"),
+        (("run", "mnist", "--device", "gpu"), "use auto, cpu or cuda"),
+        (("run", "mnist", "--threads", "0"), "--threads must be at least 1"),
+        (("report", "minst"), "choose from mnist"),
+        (("report", "mnist", "--records", "nowhere"), "no records of mnist"),
+        (("data", "minst"), "no dataset 'minst'"),
+    ],
+)
+def test_mistakes_are_explained_on_stderr(words: tuple[str, ...], message: str) -> None:
+    result = invoke(*words)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(tmp_path / "file" / "records")
+    assert result.exit_code == 1
+    assert "choose another folder with --records" in result.stderr
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    path = write(make_record("cosine", 0, [1, 2], scale="smoke"), tmp_path)
+    path.write_text("{")
+    for result in (run(tmp_path), invoke("report", "mnist", "--scale", "smoke", "--records", tmp_path)):
+        assert result.exit_code == 1
+        assert f"{path} is damaged" in result.stderr
+
+
+def test_report_shows_ours_beside_the_papers(tmp_path: Path) -> None:
+    curves = {"none": [[210, 211], [214, 217]], "cosine": [[135, 137], [139, 141]]}
+    for technique, runs in curves.items():
+        for seed, curve in enumerate(runs):
+            write(make_record(technique, seed, curve), tmp_path)
+    result = invoke("report", "mnist", "--scale", "short", "--records", tmp_path)
+    assert result.exit_code == 0
+    row = next(line for line in result.output.splitlines() if line.startswith("cosine"))
+    # Means 136 and 140: mean 138, sd 2.83; interval 138 +- 12.706 * 2; variances 2 and 2;
+    # against the baseline's 210.5 and 215.5 the differences are -74.5 and -75.5.
+    assert row.split()[:8] == ["cosine", "0.5", "2", "138.0", "2.8", "112.6", "to", "163.4"]
+    assert "2.00" in row
+    assert "-75.0 (-81.4 to -68.6)" in row
+    assert row.endswith("143.922     0.074")
+    for fact in ("scale short", "a made-up processor", "4 records", "Table 1", str(tmp_path)):
+        assert fact in result.output
+
+
+def test_report_reads_the_package_without_a_folder() -> None:
+    result = invoke("report", "mnist", "--scale", "smoke")
+    assert result.exit_code == 0
+    assert str(evidence.table(evidence.load("mnist", "smoke"))) in result.output
+    assert "the package's own" in result.output
+    assert "no evidence for a ranking" in result.output
+
+
+def test_data_shows_the_state_of_all_or_loads_one() -> None:
+    assert re.search(r"^digits: embedded", invoke("data").output, re.MULTILINE)
+    assert re.search(r"^mnist: ", invoke("data").output, re.MULTILINE)
+    result = invoke("data", "digits")
+    assert result.exit_code == 0
+    assert "10 classes" in result.output
+    assert re.search(r"sha256 [0-9a-f]{64}", result.output)
+
+
+def test_doctor_shows_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(make_record("none", 0, [1, 2]), tmp_path / "cosnorm-records")
+    result = invoke("doctor")
+    assert result.exit_code == 0
+    import torch
+
+    assert f"cosnorm {cosnorm.__version__}" in result.output
+    assert re.search(rf"^torch +{re.escape(torch.__version__)} ", result.output, re.MULTILINE)
+    assert re.search(r"^device (cpu|cuda): .+ processor threads", result.output, re.MULTILINE)
+    assert "digits: embedded" in result.output
+    assert "records in cosnorm-records: 1 of mnist at scale short" in result.output
+    count = evidence.available()["mnist", "smoke"]
+    assert f"{count} of mnist at scale smoke" in result.output

@@ -1,0 +1,116 @@
+"""The command as a process: Ctrl-C in the middle, and life without typer and rich."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cosnorm.record import read
+
+#: Starts the command line with some imports forbidden, as if they were not installed.
+BLOCKED = """
+import importlib.util, sys
+blocked = sys.argv.pop(1).split(",")
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] in blocked else found(name, *a)
+sys.meta_path.insert(0, Blocker())
+from cosnorm.cli import main
+main()
+"""
+OPTIONAL = "typer,rich,pooch,matplotlib,scipy,sympy,tqdm"
+
+
+def bare(*words: object, blocked: str = OPTIONAL) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED, blocked, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("blocked", ["", "typer,rich"])
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent differently on Windows")
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path, blocked: str) -> None:
+    records = tmp_path / "my records"
+    words = ["run", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "40", "--device", "cpu"]
+    command = [sys.executable, "-c", BLOCKED, blocked, *words, "--records", str(records)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        limit = time.monotonic() + 60
+        while len(list(records.rglob("*.json"))) < 2 and time.monotonic() < limit:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    finished = sorted(records.rglob("*.json"))
+    assert 2 <= len(finished) < 40
+    assert sorted(path for path in records.rglob("*") if path.is_file()) == finished, "no half-written file"
+    assert all(len(read(path).curves["test_error"]) == 20 for path in finished)
+    assert f"{len(finished)} of 40 runs are finished" in out
+    said = re.search(r"to go on with it: (.+)", out)
+    assert said is not None
+    again = shlex.split(said[1])
+    assert again[:3] == ["python", "-m", "cosnorm"]
+    assert again[3:] == [*words, "--records", str(records)]
+
+
+def test_run_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
+    """Everything but torch, numpy and, for the embedded digits, scikit-learn with its scipy."""
+    words = ("run", "mnist", "--norm", "cosine", "--scale", "smoke", "--seeds", "1", "--records", tmp_path)
+    done = bare(*words, blocked=OPTIONAL.replace("scipy,", ""))
+    assert done.returncode == 0, done.stderr
+    assert "cosine seed 0  epoch 20/20  loss" in done.stdout
+    assert [path.name for path in tmp_path.rglob("*.json")] == ["cosine-seed0.json"]
+
+
+def test_the_bare_front_explains_mistakes_and_itself(tmp_path: Path) -> None:
+    done = bare("run", "mnist", "--norm", "cosin", "--records", tmp_path)
+    assert done.returncode == 1
+    assert "choose from none, cosine, centered, batch, or all" in done.stderr
+    assert "pip install typer rich" in " ".join(bare("--help").stdout.split())
+    assert bare("report", "mnist").returncode == 2
+
+
+def test_both_fronts_write_the_same_record(tmp_path: Path) -> None:
+    words = ("run", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "1", "--records")
+    one = bare(*words, tmp_path / "full", blocked="")
+    two = bare(*words, tmp_path / "bare", blocked="typer,rich")
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    full, plain = (read(next((tmp_path / name).rglob("*.json"))) for name in ("full", "bare"))
+    assert (full.settings, full.curves, full.final) == (plain.settings, plain.curves, plain.final)
+    assert full.provenance["command"] == plain.provenance["command"]
+
+
+def test_the_package_is_imported_without_anything_optional() -> None:
+    parts = ("networks", "training", "experiments", "evidence", "plots", "cli")
+    ours = "import cosnorm, " + ", ".join(f"cosnorm.{part}" for part in parts)
+    # torch itself brings some of these along; ours must not add any.
+    assert brought_by(ours) == brought_by("import torch, numpy")
+
+
+def brought_by(imports: str) -> str:
+    """The optional libraries that are loaded after these imports."""
+    loaded = "{name.split('.')[0] for name in sys.modules}"
+    program = f"{imports}; import sys; print(*sorted({loaded} & set(sys.argv)))"
+    command = [sys.executable, "-c", program, *OPTIONAL.split(","), "sklearn", "IPython"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("entry", [["-m", "cosnorm"], ["-c", "from cosnorm.cli import main; main()"]])
+def test_module_and_command_are_the_same(entry: list[str]) -> None:
+    done = subprocess.run([sys.executable, *entry, "list"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("mnist: ")
