@@ -34,7 +34,7 @@ book: $(INSTALLED) ## Build the book to _build/html (the chapters' stored output
 	@echo "The book is in $(SITE): open $(CURDIR)/$(SITE)/index.html"
 
 test: $(INSTALLED) ## Run every test, the chapters included
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --nbval --nbval-current-env \
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(if $(MAKE_TERMOUT),,--color=no) $(PYTEST_ARGS) tests book
 	@echo "All tests passed."
 

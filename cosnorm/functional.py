@@ -2,7 +2,7 @@
 
 Source: Luo, Zhan, Wang, Yang, *Cosine Normalization: Using Cosine Similarity Instead of Dot
 Product in Neural Networks*, arXiv:1702.05870. The derivatives are written out (Equations 11 and
-12; chapter 3 of the book derives them), so only the inputs, the output and two sets of lengths
+12; chapter 3 of the book derives them), so only the inputs, the cosines and two sets of lengths
 are kept for the backward pass.
 """
 

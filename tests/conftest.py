@@ -22,17 +22,18 @@ def is_lax(cell: IPyNbCell) -> bool:
     return cell.parent.nb.metadata.get("cosnorm", {}).get("nbval") == "lax"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):
             apply_chapter_rules(item)
+    # Workers take whole files in this order: what takes long goes first, or one worker waits for the other.
+    long = {item.path for item in items if isinstance(item, IPyNbCell) or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def apply_chapter_rules(cell: IPyNbCell) -> None:
-    """Keep a chapter's cells on one worker, in order, and set what is compared."""
+    """Set what is compared in one cell of a chapter."""
     chapter = cell.parent
-    cell.add_marker(pytest.mark.xdist_group(chapter.path.name))
     if NEVER_COMPARED[0] not in chapter.skip_compare:
         chapter.skip_compare += NEVER_COMPARED
     tags = cell.cell.metadata.get("tags", [])

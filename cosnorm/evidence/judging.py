@@ -20,6 +20,9 @@ VERDICTS = ("not borne out", "untested", "undecided", "borne out")
 #: What is measured of one finished run.
 Measure = Callable[[Record], float]
 
+#: What techniques are called in words, by key; one without a name goes by its key.
+Names = Mapping[str, str]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -127,8 +130,8 @@ def paired(
     r"""Technique minus rival, seed by seed, of anything that can be measured of a run.
 
     With :math:`D_i` the difference for seed :math:`i`, the interval is
-    :math:`\bar D \pm t_{n-1}\, s_D / \sqrt n`. Diverged runs are left out; ``None`` if no seed was finished by
-    both. For ``final_error`` this is :func:`cosnorm.evidence.difference`.
+    :math:`\bar D \pm t_{n-1}\, s_D / \sqrt n`. Diverged runs are left out; ``None`` if no seed was
+    finished by both. For ``final_error`` this is :func:`cosnorm.evidence.difference`.
     """
     sides = [
         {r.seed: measure(r) for r in records if r.technique == name and not r.diverged}
@@ -140,34 +143,42 @@ def paired(
     values = [sides[0][seed] - sides[1][seed] for seed in seeds]
     p = None
     if len(set(values)) > 1:
-        from scipy.stats import ttest_1samp
+        from scipy.stats import ttest_rel
 
-        p = float(ttest_1samp(values, 0.0).pvalue)
+        p = float(ttest_rel([sides[0][k] for k in seeds], [sides[1][k] for k in seeds]).pvalue)
     return Difference(statistics.fmean(values), interval(values), p, len(seeds))
 
 
-def fewer_errors(records: Sequence[Record], technique: str, rival: str) -> Finding:
+def fewer_errors(
+    records: Sequence[Record], technique: str, rival: str, names: Names | None = None
+) -> Finding:
     """Does the technique make fewer test errors than its rival, as the paper's means say?
 
     Borne out if the whole 95 % interval of the paired difference is below 0, not borne out if it is above,
-    undecided in between, for a single seed, or where a run of the technique diverged.
+    undecided in between, for a single seed, or where a run of the technique diverged. A rival without
+    runs makes the claim untested.
     """
-    return _compare(records, technique, rival, "makes fewer errors", "mean", final_error)
+    return _compare(records, (technique, rival), names, "makes fewer errors", "mean", final_error)
 
 
-def steadier(records: Sequence[Record], technique: str, rival: str) -> Finding:
+def steadier(records: Sequence[Record], technique: str, rival: str, names: Names | None = None) -> Finding:
     """Do the technique's errors vary less over the last epochs of a run than its rival's?
 
     The paper compares variances; judged is the paired difference of their square roots, by the rule of
     :func:`fewer_errors`, since a difference of variances is ruled by the one wildest run.
     """
-    return _compare(records, technique, rival, "is steadier", "variance", unrest)
+    return _compare(records, (technique, rival), names, "is steadier", "variance", unrest)
 
 
-def rate_usable(records: Sequence[Record], technique: str) -> Finding:
+def rate_usable(records: Sequence[Record], technique: str, names: Names | None = None) -> Finding:
     """Can the technique be trained at its rate in the paper?
 
     Borne out if every run finished with under half the error rate of guessing, not borne out otherwise.
+
+    Raises
+    ------
+    ValueError
+        If there are no runs of the technique.
     """
     runs = [r for r in records if r.technique == technique]
     if not runs:
@@ -180,7 +191,8 @@ def rate_usable(records: Sequence[Record], technique: str) -> Finding:
     if finished:
         ours += f"; most errors {max(finished):.1f}, guessing gives {guessing:.0f}"
     verdict = "borne out" if good == len(runs) else "not borne out"
-    return Finding(f"{technique} can be trained at a rate of {rate:g}", "used", ours, verdict)
+    claim = f"{_name(technique, names)} can be trained at a rate of {rate:g}"
+    return Finding(claim, "used", ours, verdict)
 
 
 def fewest(records: Sequence[Record]) -> tuple[str, ...]:
@@ -201,7 +213,7 @@ def fewest(records: Sequence[Record]) -> tuple[str, ...]:
     return (order[0], *(name for name in order[1:] if _sign(paired(records, name, order[0])) != 1))
 
 
-def headline(records: Sequence[Record], names: Mapping[str, str] | None = None) -> str:
+def headline(records: Sequence[Record], names: Names | None = None) -> str:
     """Who makes the fewest test errors, in a few words fit for the title of a figure.
 
     Parameters
@@ -211,8 +223,7 @@ def headline(records: Sequence[Record], names: Mapping[str, str] | None = None) 
     names
         What the techniques are called; without it their keys.
     """
-    names = names or {}
-    best = [names.get(name, name) for name in fewest(records)]
+    best = [_name(technique, names) for technique in fewest(records)]
     epochs = records[0].settings["epochs"]
     if len(best) == 1:
         return f"After {epochs} epochs {best[0]} makes the fewest test errors"
@@ -229,10 +240,16 @@ def _sign(difference: Difference | None) -> int:
 
 
 def _compare(
-    records: Sequence[Record], technique: str, rival: str, verb: str, printed: str, measure: Measure
+    records: Sequence[Record],
+    pair: tuple[str, str],
+    names: Names | None,
+    verb: str,
+    printed: str,
+    measure: Measure,
 ) -> Finding:
-    claim = f"{technique} {verb} than {rival}"
-    paper = _printed(records, (technique, rival), printed)
+    technique, rival = pair
+    claim = f"{_name(technique, names)} {verb} than {_name(rival, names)}"
+    paper = _printed(records, pair, printed)
     if rival not in {r.technique for r in records}:
         return Finding(claim, paper, "not run", "untested")
     difference = paired(records, technique, rival, measure)
@@ -240,6 +257,10 @@ def _compare(
     ours = _words(difference) + (f"; {lost} {technique} runs diverged" if lost else "")
     verdict = {-1: "borne out", 0: "undecided", 1: "not borne out"}[_sign(difference)]
     return Finding(claim, paper, ours, "undecided" if lost and verdict == "borne out" else verdict)
+
+
+def _name(technique: str, names: Names | None) -> str:
+    return (names or {}).get(technique, technique)
 
 
 def _printed(records: Sequence[Record], techniques: Sequence[str], what: str) -> str:

@@ -20,7 +20,6 @@ WIDTH = 360  # pixels: a small phone
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
 ]
 

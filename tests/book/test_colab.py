@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from tools import chapters, repository
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("colab")]
+pytestmark = pytest.mark.slow
 
 CHAPTER = "02-cosine-normalization.ipynb"
 

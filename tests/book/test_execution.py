@@ -24,7 +24,7 @@ CODE = (
 )
 
 # The kernels of these tests are processes of their own; with others at work they start slowly.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("execution")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup, Tag
 
 from tools import chapters, repository
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.slow
 
 # Elements that make a browser fetch something when a page opens, and the attribute that says what.
 FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
