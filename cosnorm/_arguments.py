@@ -82,15 +82,14 @@ def check_channels(name: str, dims: int, input: Tensor, weight: Tensor, groups: 
 
 def per_dimension(name: str, role: str, value: object, dims: int, least: int) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    if len(values) == 1:
-        values = values * dims
-    numbers = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in values)
-    if len(values) != dims or not numbers:
+    whole = [int(v) for v in values if isinstance(v, Integral) and not isinstance(v, bool)]
+    whole = whole * dims if len(values) == 1 else whole
+    if len(whole) != dims or min(whole) < least:
         hint = "; the third argument is stride, a cosine takes no bias" if role == "stride" else ""
         raise ValueError(
             f"{name}: {role} must be an integer of at least {least}, or {dims} of them, got {value!r}{hint}"
         )
-    return tuple(int(v) for v in values)  # type: ignore[arg-type]
+    return tuple(whole)
 
 
 def resolve_padding(

@@ -138,7 +138,7 @@ def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor
 
 
 def sum_of_squares(
-    values: Tensor, window: tuple[int, ...], geometry: Geometry, appended: Tensor | None
+    values: Tensor, window: tuple[int, ...], geometry: Geometry, appended: Tensor | float | None
 ) -> Tensor:
     """The squared length of every centred patch: spread within each pixel, plus spread between pixels.
 

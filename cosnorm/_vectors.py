@@ -98,4 +98,4 @@ def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
 
 def _is_batched(tensor: Tensor) -> bool:
     """Whether vmap is at work, which has no rule for the operation in place and would loop instead."""
-    return torch._C._functorch.is_batchedtensor(tensor)
+    return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ Scale: TypeAlias = float | Literal["learnable"] | None
 class _Cosine(nn.Module):
     """What the four layers share. It stands before the torch layer it refines in the order of bases."""
 
-    weight: nn.Parameter
+    weight: Tensor
     scale: nn.Parameter | float | None
 
     def _set_options(self, centered: bool, constant: float, scale: Scale) -> None:
@@ -137,17 +137,11 @@ class CosineLinear(_Cosine, nn.Linear):
         return self._scaled(cosines)
 
 
-class _CosineConv(_Cosine):
+class _CosineConv(_Cosine, nn.modules.conv._ConvNd):
     """The body of the three convolutions; each names the torch layer it refines and its function."""
 
-    _plain: type[nn.modules.conv._ConvNd]
-    _function: Callable[..., Tensor]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...] | str
-    dilation: tuple[int, ...]
-    groups: int
-    padding_mode: str
-    _reversed_padding_repeated_twice: list[int]
+    _plain: ClassVar[Any]
+    _function: ClassVar[Callable[..., Tensor]]
 
     def __init__(
         self,
@@ -174,7 +168,7 @@ class _CosineConv(_Cosine):
                 f"{name}: padding_mode must be a string such as 'zeros', got {padding_mode!r}; "
                 f"a cosine takes no bias, so padding_mode stands where {self._plain.__name__} has bias"
             )
-        self._plain.__init__(  # pyright: ignore[reportCallIssue]
+        self._plain.__init__(
             self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
             False, padding_mode, device, dtype,
         )  # fmt: skip

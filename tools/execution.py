@@ -35,6 +35,7 @@ def run(notebook: NotebookNode, *, kernel: str = "python3") -> NotebookNode:
     client = NotebookClient(
         notebook,
         timeout=_CELL_TIMEOUT,
+        startup_timeout=_CELL_TIMEOUT,  # a busy machine may take minutes to start a kernel
         kernel_name=kernel,
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # else each kernel says that it talks without encryption

@@ -214,7 +214,7 @@ def fewest(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def headline(records: Sequence[Record], names: Names | None = None) -> str:
-    """Who makes the fewest test errors, in a few words fit for the title of a figure.
+    """Who makes the fewest test errors, in a few words fit for the title of a figure; see :func:`fewest`.
 
     Parameters
     ----------
@@ -225,6 +225,8 @@ def headline(records: Sequence[Record], names: Names | None = None) -> str:
     """
     best = [_name(technique, names) for technique in fewest(records)]
     epochs = records[0].settings["epochs"]
+    if len({r.technique for r in records}) == 1:
+        return f"Test errors of {best[0]} over {epochs} epochs"
     if len(best) == 1:
         return f"After {epochs} epochs {best[0]} makes the fewest test errors"
     if len(best) == len({r.technique for r in records}):

@@ -22,8 +22,9 @@ EXPERIMENT = Experiment(
             seeds=3,
             rates={"none": 0.5, "cosine": 3.0, "batch": 1.0},
             note="scikit-learn's 8x8 digits and a small network, on which cosine at 10 and batch norm at 5 "
-            "leave some seeds at chance. Each rate is the best of a few on seeds 0-5 by test error, as rates "
-            "were chosen in the paper: good for seeing the code work, no evidence for a ranking.",
+            "leave some seeds at chance. Each rate is among the best of a few tried on seeds 0-5 by test "
+            "error, as rates were chosen in the paper: good for seeing the code work, no evidence for a "
+            "ranking.",
             threads=1,
         ),
         "short": Scale(

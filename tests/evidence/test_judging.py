@@ -119,5 +119,6 @@ def test_headline_names_all_that_cannot_be_told_apart() -> None:
     assert judging.fewest(tied) == ("cosine", "centered")
     assert judging.headline(tied, {"cosine": "C"}).endswith("C and centered make the fewest test errors")
     assert judging.headline(base[:3] + runs("cosine", (150, 260, 199))).endswith("no technique stands out")
+    assert judging.headline(base[:3]) == "Test errors of none over 3 epochs"
     with pytest.raises(ValueError, match="no run finished"):
         judging.headline([make_record("none", 0, [4], epochs=3)])
