@@ -41,6 +41,7 @@ test: $(INSTALLED) ## Run every test, the chapters included
 execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
 	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)
 	@$(BIN)/python -m tools.notebooks equations
+	@$(BIN)/python -m tools.mnist_figure
 
 check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
 	@$(BIN)/python -m tools.notebooks check
