@@ -21,6 +21,7 @@ from cosnorm._vectors import (
     power_of_two_above,
     prepare,
     reciprocal_root,
+    remember_signature,
     remove_radial_part,
     subtract,
 )
@@ -231,6 +232,7 @@ class CosineConvolutionFunction(Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @remember_signature
     def forward(
         input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

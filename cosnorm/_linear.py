@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from cosnorm._vectors import Vectors, prepare, remove_radial_part, subtract
+from cosnorm._vectors import Vectors, prepare, remember_signature, remove_radial_part, subtract
 
 
 def cosines(x: Vectors, w: Vectors) -> Tensor:
@@ -32,6 +32,7 @@ class CosineLinearFunction(Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @remember_signature
     def forward(
         input: Tensor, weight: Tensor, centered: bool, constant: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

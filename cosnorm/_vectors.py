@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., object])
+
+
+def remember_signature(forward: AnyFunction) -> AnyFunction:
+    """Keep what ``autograd.Function`` asks of its ``forward`` at every call: 2 % of a layer's time."""
+    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
+    return forward
 
 
 class Vectors(NamedTuple):
@@ -38,8 +48,8 @@ def reciprocal_root(squares: Tensor) -> Tensor:
     from passing for a cosine of 0.
     """
     zero = squares < torch.finfo(squares.dtype).tiny
-    roots = torch.where(zero, 0.0, torch.where(zero, 1.0, squares).rsqrt())
-    return torch.where(squares == torch.inf, torch.nan, roots)
+    safe = squares.masked_fill(zero, 1.0)
+    return (safe.sqrt() / safe).masked_fill(zero, 0.0)  # inf / inf is NaN
 
 
 def power_of_two_above(positive: Tensor) -> Tensor:
@@ -85,17 +95,24 @@ def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
     vector, since a cosine does not change when the vector is stretched.
     """
     coefficient = (along * vectors.reduced).unsqueeze(-1)
-    return subtract(pull, vectors.values, coefficient) * vectors.reciprocal.unsqueeze(-1)
+    tangent = subtract(pull, vectors.values, coefficient)
+    reciprocal = vectors.reciprocal.unsqueeze(-1)
+    return tangent.mul_(reciprocal) if may_reuse(tangent) else tangent * reciprocal
 
 
 def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
     """``pull - coefficient * values``, in the memory of ``pull`` where nothing else can need it."""
     pull, values = pull.to(coefficient.dtype), values.to(coefficient.dtype)
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or _is_batched(pull):
-        return torch.addcmul(pull, values, coefficient, value=-1)
-    return pull.addcmul_(values, coefficient, value=-1)
+    if may_reuse(pull):
+        return pull.addcmul_(values, coefficient, value=-1)
+    return torch.addcmul(pull, values, coefficient, value=-1)
 
 
-def _is_batched(tensor: Tensor) -> bool:
-    """Whether vmap is at work, which has no rule for the operation in place and would loop instead."""
-    return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
+def may_reuse(fresh: Tensor) -> bool:
+    """Whether a tensor just computed may be overwritten: no graph is kept, and no vmap is at work.
+
+    vmap has no rule for ``addcmul_`` and would loop over the batch instead.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return not torch._C._functorch.is_batchedtensor(fresh)  # pyright: ignore[reportAttributeAccessIssue]
