@@ -28,8 +28,9 @@ help: ## Show this list
 	@echo "make COMMAND, where COMMAND is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
+# --all, or a change of a style sheet alone would not reach the site.
 book: $(INSTALLED) ## Build the book to _build/html (the chapters' stored outputs; no code is run)
-	@$(BIN)/jupyter-book build -q -n -W --keep-going . >_build.log 2>&1 || { cat _build.log; rm -f _build.log; exit 1; }
+	@$(BIN)/jupyter-book build --all -q -n -W --keep-going . >_build.log 2>&1 || { cat _build.log; rm -f _build.log; exit 1; }
 	@rm -f _build.log
 	@echo "The book is in $(SITE): open $(CURDIR)/$(SITE)/index.html"
 

@@ -114,7 +114,8 @@ class Table(Sequence[Row]):
     def _repr_markdown_(self) -> str:
         rule = ("---", *["---:"] * (len(self.header) - 1))
         lines = ["| " + " | ".join(line) + " |" for line in (self.header, rule, *self.cells())]
-        return "\n".join([*lines, "", self.caption])
+        unbroken = [line.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}") for line in lines]
+        return "\n".join([*unbroken, "", self.caption])
 
 
 def table(records: Sequence[Record], baseline: str = "none") -> Table:
