@@ -59,6 +59,7 @@ class Patches(NamedTuple):
 
 
 def convolve(values: Tensor, filters: Tensor, geometry: Geometry) -> Tensor:
+    """A plain convolution of ``(N, C, *in)`` with ``(O, C / groups, *window)``, without bias."""
     stride, padding, dilation, groups = geometry
     none = [0] * len(stride)
     return torch.convolution(values, filters, None, stride, padding, dilation, False, none, groups)
