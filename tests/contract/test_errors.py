@@ -127,7 +127,15 @@ def test_constant_must_be_finite(name: str, wrong: float) -> None:
 @pytest.mark.parametrize("number", [1, np.float32(0.5), np.float64(0.5)], ids=repr)
 @pytest.mark.parametrize("name", NAMES + list(LAYERS))
 def test_numbers_of_python_and_numpy_are_constants(name: str, number: Any) -> None:
-    call(name, constant=number)
+    torch.manual_seed(0)
+    found = call(name, constant=number)
+    torch.manual_seed(0)
+    expected = call(name, constant=float(number))
+    if name in LAYERS:
+        assert type(found.constant) is float
+        assert found.constant == expected.constant == number
+    else:
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def call(name: str, **options: Any) -> Any:

@@ -65,9 +65,11 @@ def test_every_flipped_bit_under_gzip_is_refused_or_harmless() -> None:
 def test_arbitrary_bytes_never_raise_anything_else(content: bytes) -> None:
     for candidate in (content, b"\x1f\x8b" + content, b"\x1f\x8b\x08" + content, SOUND[:4] + content):
         try:
-            parse_idx(candidate, SHAPE)
+            found = parse_idx(candidate, SHAPE)
         except ValueError:
             continue
+        assert found.shape == SHAPE
+        assert found.dtype == np.uint8
 
 
 @given(
