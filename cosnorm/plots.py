@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from cosnorm import evidence
 from cosnorm.evidence import Receipt
 from cosnorm.record import Record
+from cosnorm.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette, told apart with every common color blindness; its yellow is too faint for lines.
+#: Okabe and Ito's palette, told apart with every common color blindness, for the paper's techniques (its
+#: yellow is too faint for lines); Tol's muted colors and darker ones for the rest, near their family's.
 COLORS: dict[str, str] = {
     "none": "#000000",
     "cosine": "#0072B2",
@@ -25,6 +27,21 @@ COLORS: dict[str, str] = {
     "weight": "#009E73",
     "max_norm": "#E69F00",
     "layer": "#CC79A7",
+    "weight_learned": "#44AA99",
+    "weight_decay": "#999933",
+    "scaling": "#117733",
+    "mean_only_batch": "#A03A13",
+    "cosine_mean_only": "#332288",
+    "early_batch": "#CC6677",
+    "layer_simple": "#AA4499",
+    "detach": "#882255",
+    "detach_mean": "#B5739D",
+    "detach_std": "#5E1A3E",
+    "adanorm": "#7B5EA7",
+    "group": "#B8860B",
+    "instance": "#6B6B1A",
+    "propagation": "#3D6F8E",
+    "online": "#7A5230",
 }
 #: A second sign of the technique, for print without color.
 MARKERS: dict[str, str] = {
@@ -35,17 +52,24 @@ MARKERS: dict[str, str] = {
     "weight": "v",
     "max_norm": "P",
     "layer": "X",
+    "weight_learned": "<",
+    "weight_decay": "h",
+    "scaling": ">",
+    "mean_only_batch": "d",
+    "cosine_mean_only": "p",
+    "early_batch": "*",
+    "layer_simple": "x",
+    "detach": "+",
+    "detach_mean": "1",
+    "detach_std": "2",
+    "adanorm": "H",
+    "group": "8",
+    "instance": "3",
+    "propagation": "|",
+    "online": "4",
 }
 #: What a technique is called in figures.
-LABELS: dict[str, str] = {
-    "none": "none",
-    "cosine": "cosine",
-    "centered": "centered",
-    "batch": "batch norm",
-    "weight": "weight norm",
-    "max_norm": "max norm",
-    "layer": "layer norm",
-}
+LABELS: dict[str, str] = {name: recipe.label for name, recipe in TECHNIQUES.items()}
 #: The paper's own figures, and everything else that is only there to compare with.
 REFERENCE = "#6B6B6B"
 

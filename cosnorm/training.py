@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm.networks import mlp
+from cosnorm.networks import fit_inputs, mlp, update_rule
+from cosnorm.relatives import UpdateRule
+from cosnorm.techniques import TECHNIQUES
 
 #: Examples evaluated at once; bounds the memory of an evaluation, never its result by more than rounding.
 EVALUATION_CHUNK = 2000
@@ -133,6 +135,9 @@ class _Split:
         inputs = self.inputs.index_select(0, indices).to(torch.get_default_dtype())
         return inputs.div_(self.maximum), self.targets.index_select(0, indices)
 
+    def all_inputs(self) -> Tensor:
+        return self.inputs.to(torch.get_default_dtype()).div_(self.maximum)
+
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for inputs, targets in zip(self.inputs.split(size), self.targets.split(size), strict=True):
             yield inputs.to(torch.get_default_dtype()).div_(self.maximum), targets
@@ -213,7 +218,8 @@ def _check(replica: Replica, dataset: Examples) -> None:
             f"sizes {replica.sizes} do not fit the dataset: it has {features} features and {classes} classes"
         )
     last = len(dataset.train_targets) % replica.batch_size
-    if replica.norm == "batch" and 1 in (last, replica.batch_size):
+    recipe = TECHNIQUES.get(replica.norm)  # an unknown name is refused where the network is built
+    if recipe is not None and recipe.needs_batch and 1 in (last, replica.batch_size):
         raise ValueError(
             "batch normalization cannot be trained on a batch of one example, and batch_size "
             f"{replica.batch_size} leaves one of {len(dataset.train_targets)}; choose another batch_size"
@@ -238,12 +244,15 @@ def _train_one(
     network = mlp(
         replica.sizes, replica.norm, constant=replica.constant, std=replica.std, seed=replica.seed
     ).to(device)
+    if TECHNIQUES[replica.norm].standardized:
+        fit_inputs(network, training.all_inputs())
+    rule = update_rule(replica.norm, network)
     generator = _order_generator(replica.seed)
     curves = Curves()
     for epoch in range(1, replica.epochs + 1):
         # Drawn on the CPU, so that one seed means one order on every device.
         order = torch.randperm(len(training.targets), generator=generator).to(device)
-        train_loss, train_error = _epoch(network, training, order, replica)
+        train_loss, train_error = _epoch(network, rule, training, order, replica)
         test_loss, test_error = _evaluate(network, testing)
         curves.seconds = time.perf_counter() - begin
         if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
@@ -258,7 +267,9 @@ def _train_one(
     return curves
 
 
-def _epoch(network: nn.Module, training: _Split, order: Tensor, replica: Replica) -> tuple[float, int]:
+def _epoch(
+    network: nn.Module, rule: UpdateRule, training: _Split, order: Tensor, replica: Replica
+) -> tuple[float, int]:
     """One pass of gradient descent; mean loss and number of errors, both before each step's update."""
     network.train()
     parameters: list[Tensor] = list(network.parameters())
@@ -268,11 +279,12 @@ def _epoch(network: nn.Module, training: _Split, order: Tensor, replica: Replica
         inputs, targets = training.batch(indices)
         logits = network(inputs)
         loss = F.cross_entropy(logits, targets)
-        gradients = torch.autograd.grad(loss, parameters)
+        gradients = torch.autograd.grad(loss + rule.penalty(), parameters)
         with torch.no_grad():
             torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
                 parameters, gradients, alpha=-replica.learning_rate
             )
+            rule.step()
             total_loss += loss.detach().double() * len(indices)
             total_error += (logits.argmax(1) != targets).sum()
     return total_loss.item() / len(order), int(total_error.item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,10 @@ def list_experiments() -> None:
     for experiment in experiments.registry().values():
         console.print(f"{experiment.name}: {experiment.title}", markup=False)
         rates = Table("technique", "learning rate", "chosen by", box=None, pad_edge=False)
-        for key, technique in experiment.techniques.items():
-            rates.add_row(key, f"{technique.learning_rate:g}", technique.source)
+        for norm, rivals in groupby(experiment.techniques.items(), lambda item: item[1].norm or item[0]):
+            named = dict(rivals)
+            tried = ", ".join(f"{technique.learning_rate:g}" for technique in named.values())
+            rates.add_row(norm, tried, next(iter(named.values())).source)
         scales = Table("scale", "data", "network", "epochs", "seeds", box=None, pad_edge=False)
         for key, scale in experiment.scales.items():
             net = "-".join(map(str, scale.sizes))

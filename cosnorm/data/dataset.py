@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +55,35 @@ class Dataset:
     def features(self) -> int:
         """How many numbers one example has when it is flattened into a vector."""
         return math.prod(self.train_inputs.shape[1:])
+
+    def hold_out(self, count: int) -> Dataset:
+        """The same training set split: its last ``count`` examples stand in for the test set.
+
+        For choosing settings without a look at the test set, which is not in the result.
+
+        Raises
+        ------
+        ValueError
+            If ``count`` is not between 1 and one less than the number of training examples.
+
+        Examples
+        --------
+        >>> from cosnorm import data
+        >>> data.load("digits").hold_out(300)
+        Dataset('digits', 1142 training and 300 test examples of shape (8, 8), 10 classes)
+        """
+        if not 0 < count < len(self.train_targets):
+            raise ValueError(
+                f"count must be from 1 to {len(self.train_targets) - 1}, so that both parts have examples, "
+                f"got {count}"
+            )
+        return replace(
+            self,
+            train_inputs=self.train_inputs[:-count],
+            train_targets=self.train_targets[:-count],
+            test_inputs=self.train_inputs[-count:],
+            test_targets=self.train_targets[-count:],
+        )
 
     def __repr__(self) -> str:
         """The sizes, never the arrays."""

@@ -12,7 +12,7 @@ from cosnorm.record import Record, RecordError
 PACKAGE_RECORDS = Path(__file__).resolve().parents[1] / "records"
 
 #: Settings that say which technique was run rather than under which conditions.
-_OF_TECHNIQUE = ("norm", "learning_rate", "constant", "hidden_parameters", "test_statistics")
+_OF_TECHNIQUE = ("norm", "learning_rate", "constant", "hidden_parameters", "test_statistics", "norm_settings")
 
 
 def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[Record]:

@@ -23,10 +23,13 @@ class Technique:
         The rate at the scales that use the paper's network.
     source
         Who chose that rate: ``"paper"`` or ``"ours"``.
+    norm
+        As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name.
     """
 
     learning_rate: float
     source: str
+    norm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Scale:
     threads
         Processor threads to compute with; ``None`` leaves torch's own number. Small networks gain
         nothing from a second thread, and with a fixed number they give the same bits everywhere.
+    validation
+        So many examples from the end of the training set are held out and stand in for the test set,
+        which is then not touched; 0 uses the test set.
     """
 
     dataset: str
@@ -58,6 +64,7 @@ class Scale:
     rates: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     threads: int | None = None
+    validation: int = 0
 
     @property
     def tail(self) -> int:
@@ -134,7 +141,7 @@ class Experiment:
         _, chosen = self.scale(scale)
         return Replica(
             sizes=chosen.sizes,
-            norm=technique,
+            norm=self.techniques[technique].norm or technique,
             learning_rate=chosen.rates.get(technique, self.techniques[technique].learning_rate),
             batch_size=chosen.batch_size,
             epochs=chosen.epochs,
@@ -146,9 +153,9 @@ class Experiment:
 
 def registry() -> dict[str, Experiment]:
     """Every experiment by name."""
-    from cosnorm.experiments import mnist
+    from cosnorm.experiments import mnist, rates, relatives
 
-    return {experiment.name: experiment for experiment in (mnist.EXPERIMENT,)}
+    return {module.EXPERIMENT.name: module.EXPERIMENT for module in (mnist, relatives, rates)}
 
 
 def get(name: str) -> Experiment:

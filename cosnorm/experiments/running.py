@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from cosnorm import data, provenance, record
-from cosnorm.experiments.registry import Experiment, get
+from cosnorm.experiments.registry import Experiment, Scale, get
 from cosnorm.record import Record
+from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Replica, Watcher, resolve_device, train
 
 
@@ -42,14 +43,6 @@ class Plan:
             f"--seeds {seed}-{seed} --device {self.device.type}"
         )
 
-
-#: What a hidden unit learns besides its weights, by technique.
-HIDDEN_PARAMETERS = {
-    "none": "bias from 0",
-    "cosine": None,
-    "centered": None,
-    "batch": "scale from 1 and shift from 0",
-}
 
 #: Called with a finished record and whether it had been there before.
 Finisher = Callable[[Record, bool], None]
@@ -153,7 +146,7 @@ def run(
     for technique, seed in settled.runs:
         result = present.get((technique, seed))
         if result is None:
-            dataset = dataset or data.load(chosen.dataset, progress=progress)
+            dataset = dataset or _load(chosen, progress)
             with _threads(chosen.threads):
                 result = _run_one(settled, technique, seed, dataset, on_epoch)
             if records is not None:
@@ -164,6 +157,11 @@ def run(
             print(describe(result), flush=True)
         results.append(result)
     return results
+
+
+def _load(scale: Scale, progress: bool) -> data.Dataset:
+    dataset = data.load(scale.dataset, progress=progress)
+    return dataset.hold_out(scale.validation) if scale.validation else dataset
 
 
 @contextmanager
@@ -249,7 +247,7 @@ def _run_one(
 
 def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
     """Everything that was chosen, as it stands in a record."""
-    scale = settled.experiment.scales[settled.scale]
+    scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
     return {
         "dataset": scale.dataset,
         "inputs": "divided by the largest value that one can take",
@@ -257,11 +255,11 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
         "sizes": list(replica.sizes),
         "norm": replica.norm,
         "activation": "relu",
-        "hidden_parameters": HIDDEN_PARAMETERS[replica.norm],
+        "hidden_parameters": recipe.parameters,
         "output_layer": "linear with a learned bias from 0, not normalized",
         "weights": "normal, mean 0",
         "initial_std": replica.std,
-        "constant": replica.constant if replica.norm in ("cosine", "centered") else None,
+        "constant": replica.constant if recipe.appends_constant else None,
         "optimizer": "gradient descent, constant rate, no momentum",
         "loss": "cross-entropy",
         "learning_rate": replica.learning_rate,
@@ -271,7 +269,11 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
         "tail": scale.tail,
         "precision": "float32",
         "train_curves": "each example counted when its minibatch came up, before that step's update",
-        "test_statistics": "running averages, momentum 0.1" if replica.norm == "batch" else None,
+        "test_statistics": recipe.inference,
+        "norm_settings": dict(recipe.settings) or None,
+        "held_out": f"the last {scale.validation} training examples, in place of the test set"
+        if scale.validation
+        else None,
     }
 
 

@@ -11,6 +11,10 @@ from torch import nn
 
 from cosnorm.networks import NORMS, mlp
 
+#: What a dense layer can use, and those of the paper that are written out again below.
+DENSE = [norm for norm in NORMS if norm != "instance"]
+PAPER = ("none", "cosine", "centered", "batch")
+
 SIZES = (7, 6, 5, 3)
 
 
@@ -36,7 +40,7 @@ def numpy_forward(network: nn.Sequential, x: np.ndarray, norm: str, constant: fl
     return x @ last.T
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", PAPER)
 def test_computes_what_the_equations_say(norm: str) -> None:
     network = mlp(SIZES, norm, constant=0.05, seed=1).double()
     x = np.random.default_rng(0).random((11, SIZES[0]))
@@ -44,7 +48,7 @@ def test_computes_what_the_equations_say(norm: str) -> None:
     np.testing.assert_allclose(network(torch.from_numpy(x)).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", DENSE)
 def test_one_seed_is_one_draw_for_every_technique(norm: str) -> None:
     ours, plain, other = (weights(mlp(SIZES, key, seed=s)) for key, s in ((norm, 4), ("none", 4), (norm, 5)))
     for one, same, another in zip(ours, plain, other, strict=True):
@@ -85,6 +89,10 @@ def test_weights_are_normal_with_the_given_spread(std: float) -> None:
         ("cosine", {"weight"}),
         ("centered", {"weight"}),
         ("batch", {"weight", "bias"}),
+        ("weight", {"weight", "bias"}),
+        ("weight_learned", {"weight", "bias", "gain"}),
+        ("layer_simple", {"weight"}),
+        ("propagation", {"weight", "bias", "gain"}),
     ],
 )
 def test_what_a_hidden_layer_learns(norm: str, learned: set[str]) -> None:
@@ -111,6 +119,7 @@ def test_the_output_layer_is_not_normalized() -> None:
         (((5,),), "at least an input and an output"),
         (((5, 0, 3),), "positive integer, got 0"),
         (((5, 2.5, 3),), "positive integer, got 2.5"),
+        (((5, 4, 3), "instance"), "over the positions of an image.*use convnet"),
         (((5, 4, 3), "cosin"), "unknown normalization 'cosin'; choose one of none, cosine"),
     ],
 )

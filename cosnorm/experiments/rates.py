@@ -1,0 +1,70 @@
+"""Which learning rate suits each technique: one grid for all, judged on held-out training examples."""
+
+from __future__ import annotations
+
+from cosnorm.experiments.registry import Experiment, Scale, Technique
+from cosnorm.techniques import TECHNIQUES
+
+#: The grid, a factor of about three from rate to rate.
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+#: Every technique that a fully connected network can use, but for single parts of others.
+NORMS = tuple(
+    name
+    for name, recipe in TECHNIQUES.items()
+    if not recipe.needs_positions and name not in ("detach_mean", "detach_std", "group")
+)
+
+
+def competitor(norm: str, rate: float) -> str:
+    """The name of a technique at a rate, such as ``cosine-at-3``."""
+    return f"{norm}-at-{rate:g}"
+
+
+EXPERIMENT = Experiment(
+    name="rates",
+    title="Validation errors on MNIST by learning rate, the same grid for every technique",
+    techniques={
+        competitor(norm, rate): Technique(rate, "ours", norm=norm) for norm in NORMS for rate in RATES
+    },
+    scales={
+        "smoke": Scale(
+            dataset="digits",
+            sizes=(64, 100, 100, 10),
+            batch_size=50,
+            epochs=3,
+            seeds=1,
+            note="scikit-learn's 8x8 digits, a fifth of the training images held out: for seeing the code "
+            "work.",
+            threads=1,
+            validation=288,
+        ),
+        "short": Scale(
+            dataset="mnist",
+            sizes=(784, 1000, 1000, 10),
+            batch_size=100,
+            epochs=2,
+            seeds=1,
+            note="The paper's network. The last 10 000 training images are held out and judged on; the test "
+            "images are not used. Two epochs and one seed: enough to find the order of magnitude.",
+            threads=1,
+            validation=10_000,
+        ),
+        "paper": Scale(
+            dataset="mnist",
+            sizes=(784, 1000, 1000, 10),
+            batch_size=100,
+            epochs=50,
+            seeds=3,
+            note="As short, for a quarter of the paper's epochs and with three seeds.",
+            validation=10_000,
+        ),
+    },
+    std=0.1,
+    constant=1e-4,
+    recorded="loss and number of misclassified examples after every epoch, of training and held-out examples",
+    claims=(11,),
+    printed={},
+    source="",
+    test_examples=10_000,
+)

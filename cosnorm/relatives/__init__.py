@@ -1,0 +1,57 @@
+"""The relatives of cosine normalization as layers and update rules: one technique a file.
+
+Torch's own ``BatchNorm``, ``LayerNorm``, ``GroupNorm`` and ``InstanceNorm`` are used where they do, and are
+not repeated here.
+"""
+
+from cosnorm.relatives.adanorm import AdaNorm
+from cosnorm.relatives.batch import (
+    MeanOnlyBatchNorm1d,
+    MeanOnlyBatchNorm2d,
+    MeanOnlyBatchNorm3d,
+    set_population_statistics,
+)
+from cosnorm.relatives.layer import LayerNormSimple
+from cosnorm.relatives.max_norm import MaxNorm
+from cosnorm.relatives.online import ActivationClamp, LayerScaling, OnlineNorm
+from cosnorm.relatives.propagation import (
+    PropagationConv1d,
+    PropagationConv2d,
+    PropagationConv3d,
+    PropagationLinear,
+    Standardize,
+)
+from cosnorm.relatives.rules import UpdateRule
+from cosnorm.relatives.scaling import ScalingWeightNorm
+from cosnorm.relatives.weight import (
+    WeightNormConv1d,
+    WeightNormConv2d,
+    WeightNormConv3d,
+    WeightNormLinear,
+)
+from cosnorm.relatives.weight_decay import WeightDecay
+
+__all__ = [
+    "ActivationClamp",
+    "AdaNorm",
+    "LayerNormSimple",
+    "LayerScaling",
+    "MaxNorm",
+    "MeanOnlyBatchNorm1d",
+    "MeanOnlyBatchNorm2d",
+    "MeanOnlyBatchNorm3d",
+    "OnlineNorm",
+    "PropagationConv1d",
+    "PropagationConv2d",
+    "PropagationConv3d",
+    "PropagationLinear",
+    "ScalingWeightNorm",
+    "Standardize",
+    "UpdateRule",
+    "WeightDecay",
+    "WeightNormConv1d",
+    "WeightNormConv2d",
+    "WeightNormConv3d",
+    "WeightNormLinear",
+    "set_population_statistics",
+]

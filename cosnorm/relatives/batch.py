@@ -1,0 +1,281 @@
+"""Batch norm's relatives: the mean alone, and statistics of the whole training set instead of averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cosnorm._vectors import accumulation_dtype
+from cosnorm.relatives._statistics import FloatStatistics, check_features, check_number, check_size
+
+__all__ = [
+    "MeanOnlyBatchNorm1d",
+    "MeanOnlyBatchNorm2d",
+    "MeanOnlyBatchNorm3d",
+    "set_population_statistics",
+]
+
+
+class _MeanOnlyBatchNorm(FloatStatistics):
+    """The body of the three; each names the numbers of dimensions that it takes."""
+
+    _dims: ClassVar[tuple[int, ...]]
+    running_mean: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.1,
+        shift: bool = True,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.num_features = check_size(name, "num_features", num_features)
+        self.momentum = check_number(name, "momentum", momentum, 0.0, 1.0)
+        kind = dtype or torch.get_default_dtype()
+        self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=kind)) if shift else None
+        self.register_buffer(
+            "running_mean", torch.zeros(num_features, device=device, dtype=accumulation_dtype(kind))
+        )
+
+    def reset_parameters(self) -> None:
+        """Set the shift and the running mean to 0."""
+        self.running_mean.zero_()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(N, num_features, *positions)`` to the same shape."""
+        check_features(type(self).__name__, input, self.num_features, self._dims)
+        values = input.to(accumulation_dtype(input.dtype))
+        mean = self.running_mean.to(values.dtype)
+        if self.training and values.numel():
+            mean = values.mean([d for d in range(values.dim()) if d != 1])
+            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
+        shift = -mean if self.bias is None else self.bias.to(values.dtype) - mean
+        return (values + shift.view(-1, *(1,) * (values.dim() - 2))).to(input.dtype)
+
+    def extra_repr(self) -> str:
+        """Size and options, as shown by ``print``."""
+        return f"{self.num_features}, momentum={self.momentum:g}, shift={self.bias is not None}"
+
+
+class MeanOnlyBatchNorm2d(_MeanOnlyBatchNorm):
+    r"""Mean-only batch norm over images (Salimans & Kingma 2016, their Section 2.3).
+
+    .. math:: y = x - \mu_B + \beta
+
+    where :math:`\mu_B` is a channel's mean over the minibatch and its positions, and :math:`\beta` is
+    learned. Nothing is divided, so it stands after a layer whose outputs have a scale already: weight norm
+    in its source, a cosine layer where Luo et al. (2017) suggest a shift. In evaluation the running average
+    stands for :math:`\mu_B`. The gradient flows through :math:`\mu_B`: it is the upstream gradient less
+    its mean over the minibatch.
+
+    A minibatch of one example is its own mean in a dense layer. The output is then :math:`\beta` whatever
+    the input, and the input's gradient is 0: defined, but nothing below the layer learns. An empty one leaves
+    the running mean alone.
+
+    Parameters
+    ----------
+    num_features
+        Number of channels (or units, in one dimension).
+    momentum
+        What a minibatch counts in the running mean, from 0 to 1: torch's convention.
+    shift
+        Learn :math:`\beta`, the parameter ``bias``, which starts at 0.
+    device, dtype
+        Of the parameter. The running mean is float32 where this is a half-precision type.
+
+    Shape
+    -----
+    Input ``(N, C, H, W)``; output the same.
+
+    Raises
+    ------
+    TypeError
+        If the input is not a floating-point tensor.
+    ValueError
+        If an option is none of the above, or the input has another shape.
+
+    Examples
+    --------
+    >>> layer = MeanOnlyBatchNorm2d(8)
+    >>> output = layer(torch.randn(16, 8, 5, 5) + 3)
+    >>> bool(output.mean((0, 2, 3)).abs().max() < 1e-5)
+    True
+    """
+
+    _dims = (4,)
+
+
+class MeanOnlyBatchNorm1d(_MeanOnlyBatchNorm):
+    """Mean-only batch norm over units ``(N, C)`` or signals ``(N, C, L)``.
+
+    Everything is as in :class:`MeanOnlyBatchNorm2d`.
+
+    Examples
+    --------
+    >>> layer = MeanOnlyBatchNorm1d(2, momentum=0.5)
+    >>> layer(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    tensor([[-1., -2.],
+            [ 1.,  2.]], grad_fn=<AddBackward0>)
+    >>> layer.running_mean
+    tensor([1., 2.])
+    """
+
+    _dims = (2, 3)
+
+
+class MeanOnlyBatchNorm3d(_MeanOnlyBatchNorm):
+    """Mean-only batch norm over volumes ``(N, C, D, H, W)``.
+
+    Everything is as in :class:`MeanOnlyBatchNorm2d`.
+
+    Examples
+    --------
+    >>> MeanOnlyBatchNorm3d(4)(torch.randn(2, 4, 3, 3, 3)).shape
+    torch.Size([2, 4, 3, 3, 3])
+    """
+
+    _dims = (5,)
+
+
+@torch.no_grad()
+def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    r"""Give every batch norm of a network the exact statistics of a data set for use in evaluation.
+
+    .. math:: \mu = \frac1n \sum_i a_i, \qquad \sigma^2 = \frac1n \sum_i (a_i - \mu)^2
+
+    over the inputs :math:`a_i` that the layer receives from all the examples (and positions) of
+    ``batches``. They replace the running averages of torch's batch norms and of the mean-only ones; the
+    learned scale and shift, momentum and mode are left as they are. Luo et al. (2017, Section 2) describe
+    batch norm's test-time statistics as those of the whole training set.
+
+    A layer's inputs depend on the statistics of the layers before it, so they are set one after the other
+    in the order of the computation, each with the final statistics below it: the only reading under which
+    the result is the network's own, and does not depend on how the examples are cut into batches.
+    ``torch.optim.swa_utils.update_bn`` instead averages the statistics that each batch had while the layers
+    below used that batch's. The variance is divided by :math:`n`: the data set is the population (torch's
+    running averages, estimates from a sample, divide by :math:`n - 1`).
+
+    It costs one pass over ``batches`` in evaluation mode for every such layer. Sums are float64.
+
+    Parameters
+    ----------
+    network
+        Any module that takes one tensor.
+    batches
+        Inputs of the network: tensors with the examples in front.
+
+    Raises
+    ------
+    TypeError
+        If an element of ``batches`` is not a tensor.
+    ValueError
+        If there is no example, or a layer runs twice in a pass, so that its input depends on its own
+        statistics.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    >>> data = torch.randn(100, 3)
+    >>> set_population_statistics(network, data.split(30))
+    >>> normalized = network[:2].eval()(data)
+    >>> bool(normalized.mean(0).abs().max() < 1e-5)
+    True
+    """
+    batches = list(batches)
+    for batch in batches:
+        if not isinstance(batch, Tensor):
+            raise TypeError(
+                "set_population_statistics: each batch must be a tensor of inputs, got "
+                f"{type(batch).__name__}; of (inputs, targets) pairs take the first, as in "
+                "(inputs for inputs, _ in loader)"
+            )
+    batches = [batch for batch in batches if len(batch)]
+    if not batches:
+        raise ValueError("set_population_statistics: batches holds no example; pass the training inputs")
+    with _evaluation(network):
+        for layer in _in_order(network, batches[0]):
+            _set_statistics(layer, network, batches)
+
+
+@contextmanager
+def _evaluation(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and every module's own mode again afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _in_order(network: nn.Module, batch: Tensor) -> list[Any]:
+    """The layers with running averages that a pass runs through, in the order of the pass."""
+    found: list[nn.Module] = []
+
+    def note(module: nn.Module, _: Any) -> None:
+        if module in found:
+            raise ValueError(
+                f"set_population_statistics: {module} runs twice in one pass, so its input depends on its "
+                "own statistics; give each place a layer of its own"
+            )
+        found.append(module)
+
+    handles = [
+        module.register_forward_pre_hook(note)
+        for module in network.modules()
+        if isinstance(module, _BatchNorm | _MeanOnlyBatchNorm) and module.running_mean is not None
+    ]
+    try:
+        network(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _set_statistics(layer: Any, network: nn.Module, batches: list[Tensor]) -> None:
+    moments = _Moments()
+    handle = layer.register_forward_pre_hook(lambda _, inputs: moments.add(inputs[0]))
+    try:
+        for batch in batches:
+            network(batch)
+    finally:
+        handle.remove()
+    layer.running_mean.copy_(moments.mean)
+    if isinstance(layer, _BatchNorm) and layer.running_var is not None:
+        layer.running_var.copy_(moments.squares / moments.count)
+
+
+class _Moments:
+    """Mean and sum of squared deviations of what was seen, merged batch by batch without cancellation."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(())
+        self.squares = torch.zeros(())
+
+    def add(self, values: Tensor) -> None:
+        rows = values.double().transpose(0, 1).flatten(1)
+        mean, size = rows.mean(1), rows.shape[1]
+        squares = (rows - mean[:, None]).square().sum(1)
+        if self.count == 0:
+            self.count, self.mean, self.squares = size, mean, squares
+            return
+        total = self.count + size
+        distance = mean - self.mean
+        self.squares = self.squares + squares + distance.square() * (self.count * size / total)
+        self.mean = self.mean + distance * (size / total)
+        self.count = total

@@ -1,0 +1,283 @@
+"""Weight normalization: each weight vector is replaced by a length of its own times its direction.
+
+Source: Salimans and Kingma, *Weight Normalization: A Simple Reparameterization to Accelerate
+Training of Deep Neural Networks*, arXiv:1602.07868; Equations 13 and 14 of Luo et al.,
+arXiv:1702.05870.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from cosnorm._vectors import accumulation_dtype
+from cosnorm.relatives._directions import DirectionConv, DirectionLinear, directions
+
+__all__ = ["WeightNormConv1d", "WeightNormConv2d", "WeightNormConv3d", "WeightNormLinear"]
+
+Size: TypeAlias = int | tuple[int, ...]
+Gain: TypeAlias = float | Literal["learnable"]
+
+
+class _WeightNorm(nn.Module):
+    """What the four layers share. It stands first in the order of bases."""
+
+    weight: Tensor
+    bias: Any
+    gain: nn.Parameter | float
+
+    def _set_gain(self, gain: Gain) -> None:
+        name = type(self).__name__
+        if isinstance(gain, str) and gain == "learnable":
+            self.gain = nn.Parameter(self.weight.new_empty(len(self.weight)))
+            self.reset_gain()
+        elif isinstance(gain, int | float) and not isinstance(gain, bool) and math.isfinite(gain):
+            self.gain = float(gain)
+        else:
+            raise ValueError(f"{name}: gain must be a finite number or 'learnable', got {gain!r}")
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias as the torch layer does, and set a learnable gain to its start."""
+        super().reset_parameters()  # pyright: ignore[reportAttributeAccessIssue]
+        self.reset_gain()
+
+    @torch.no_grad()
+    def reset_gain(self) -> None:
+        """Set a learnable gain to the length of its weight vector, so that the layer is the plain one."""
+        gain = self._parameters.get("gain")
+        if gain is not None:
+            rows = self.weight.flatten(1)
+            lengths = torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows.dtype))
+            gain.copy_(lengths)
+
+    def effective_weight(self) -> Tensor:
+        """Equation 13: gain times direction, shaped as ``weight``."""
+        unit = directions(self.weight)
+        if isinstance(self.gain, Tensor):
+            unit = unit * self.gain.to(unit.dtype).view(-1, *[1] * (unit.dim() - 1))
+        else:
+            unit = unit * self.gain
+        return unit.to(self.weight.dtype)
+
+    @torch.no_grad()
+    def initialize(self, input: Tensor) -> Tensor:
+        r"""Set gain and bias so that the outputs on this batch have mean 0 and variance 1.
+
+        With :math:`t = \hat w \cdot x`, :math:`g = 1/\sigma[t]` and :math:`b = -\mu[t]/\sigma[t]`
+        (Equation 6 of Salimans and Kingma); mean and biased variance over the examples and, in a
+        convolution, the positions. As in their code nothing is added to the variance. A unit whose
+        output varies by no more than rounding gets gain 1 and mean 0.
+
+        Parameters
+        ----------
+        input
+            A batch as for :meth:`forward`.
+
+        Returns
+        -------
+        Tensor
+            The outputs on the batch afterwards, for the next layer to be initialized with.
+
+        Raises
+        ------
+        ValueError
+            If gain is not learnable, there is no bias, or there is only one output a unit.
+
+        Examples
+        --------
+        >>> layer = WeightNormLinear(20, 30, gain="learnable")
+        >>> output = layer.initialize(torch.randn(128, 20))
+        >>> bool((output.var(0, correction=0) - 1).abs().max() < 1e-4)
+        True
+        """
+        name = type(self).__name__
+        if not isinstance(self.gain, Tensor) or self.bias is None:
+            raise ValueError(f"{name}: initialize needs gain='learnable' and bias=True")
+        self.gain.fill_(1.0)
+        self.bias.zero_()
+        output = self(input)
+        units = self._per_unit(output.to(accumulation_dtype(output.dtype)))
+        if len(units) < 2:
+            raise ValueError(f"{name}: initialize needs a batch of at least two, got {tuple(input.shape)}")
+        deviation, mean = torch.std_mean(units, 0, correction=0)
+        rounding = 8 * torch.finfo(output.dtype).eps * units.abs().amax(0)
+        gain = torch.where(deviation > rounding, 1 / deviation, 1.0)
+        self.gain.copy_(gain)
+        self.bias.copy_(-gain * mean)
+        return self(input)
+
+    def _per_unit(self, output: Tensor) -> Tensor:
+        """All outputs, one unit a column."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Sizes and options, as shown by ``print``."""
+        gain = "learnable" if isinstance(self.gain, Tensor) else f"{self.gain:g}"
+        return f"{super().extra_repr()}, gain={gain}"
+
+
+class WeightNormLinear(_WeightNorm, DirectionLinear):
+    r"""A linear layer with normalized weight vectors (Luo et al. 2017, Equations 13 and 14).
+
+    .. math:: y_j = \frac{g_j}{\lVert w_j \rVert} \, w_j \cdot x + b_j
+
+    The paper under study fixes :math:`g = 1`; Salimans and Kingma learn one :math:`g_j` a unit. With
+    :math:`g = 1 / \lVert x \rVert`, different for each example, it would be the cosine.
+
+    A zero row has direction 0: the output is the bias, and the row's gradient is 0 (torch's own
+    :func:`torch.nn.utils.parametrizations.weight_norm` gives NaN there, and has no fixed gain).
+    Rows of any other length are fine, as far as the dtype holds their entries.
+
+    Parameters
+    ----------
+    in_features, out_features, bias
+        As for :class:`torch.nn.Linear`.
+    gain
+        :math:`g`: a number, the same for all units, or ``"learnable"``: the parameter ``gain``, which
+        starts at the length of each row, where the layer computes what the plain one does (their
+        code starts at 1, for :meth:`initialize` to change). Call :meth:`reset_gain` after the
+        weights were redrawn or loaded from a plain layer.
+    device, dtype
+        As for :class:`torch.nn.Linear`. In half precision the lengths are computed in float32.
+
+    Shape
+    -----
+    Input ``(*, in_features)``, output ``(*, out_features)``, ``weight`` ``(out_features, in_features)``,
+    ``bias`` and a learnable ``gain`` ``(out_features,)``.
+
+    Raises
+    ------
+    TypeError
+        If the input is no floating-point tensor, or not of the weight's dtype.
+    ValueError
+        If ``gain`` is neither, or the input's last dimension is not ``in_features``.
+
+    Examples
+    --------
+    >>> layer = WeightNormLinear(20, 30)
+    >>> x = torch.randn(128, 20)
+    >>> bool(((layer(x) - layer.bias).abs() <= x.norm(dim=1, keepdim=True)).all())
+    True
+    >>> plain = nn.Linear(20, 30)
+    >>> learned = WeightNormLinear(20, 30, gain="learnable")
+    >>> learned.load_state_dict(plain.state_dict(), strict=False)
+    _IncompatibleKeys(missing_keys=['gain'], unexpected_keys=[])
+    >>> learned.reset_gain()
+    >>> torch.allclose(learned(x), plain(x), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        gain: Gain = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
+        self._set_gain(gain)
+
+    def _per_unit(self, output: Tensor) -> Tensor:
+        return output.reshape(-1, self.out_features)
+
+
+class _WeightNormConv(_WeightNorm, DirectionConv):
+    """The body of the three convolutions; each names the torch layer it refines."""
+
+    _plain: ClassVar[Any]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        gain: Gain = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._plain.__init__(
+            self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            bias, padding_mode, device, dtype,
+        )  # fmt: skip
+        self._set_gain(gain)
+
+    def _per_unit(self, output: Tensor) -> Tensor:
+        channel = -len(self.kernel_size) - 1
+        return output.movedim(channel, -1).reshape(-1, self.out_channels)
+
+
+class WeightNormConv2d(_WeightNormConv, nn.Conv2d):
+    r"""A convolution with normalized filters (Luo et al. 2017, Equations 13 and 14).
+
+    .. math:: y_{o,p} = \frac{g_o}{\lVert w_o \rVert} \, w_o \cdot x_p + b_o
+
+    where :math:`x_p` is the patch at position :math:`p`, and the length is that of the whole filter:
+    the channels of its group times the kernel window. All else is as in :class:`WeightNormLinear`.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode
+        As for :class:`torch.nn.Conv2d`.
+    gain
+        A number, or ``"learnable"``: one a filter, from the filter's length.
+    device, dtype
+        As for :class:`torch.nn.Conv2d`.
+
+    Shape
+    -----
+    Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`;
+    ``weight`` ``(out_channels, in_channels / groups, *kernel_size)``; a learnable ``gain``
+    ``(out_channels,)``.
+
+    Raises
+    ------
+    TypeError
+        If the input is no floating-point tensor, or not of the weight's dtype.
+    ValueError
+        If ``gain`` is neither, or the input has the wrong number of channels or is too small.
+
+    Examples
+    --------
+    >>> layer = WeightNormConv2d(3, 8, 3, padding=1, gain="learnable")
+    >>> layer(torch.randn(16, 3, 32, 32)).shape, layer.gain.shape
+    (torch.Size([16, 8, 32, 32]), torch.Size([8]))
+    """
+
+    _plain = nn.Conv2d
+
+
+class WeightNormConv1d(_WeightNormConv, nn.Conv1d):
+    """As :class:`WeightNormConv2d`, over a signal ``(N, in_channels, L)``.
+
+    Examples
+    --------
+    >>> WeightNormConv1d(3, 8, 5, stride=2)(torch.randn(16, 3, 32)).shape
+    torch.Size([16, 8, 14])
+    """
+
+    _plain = nn.Conv1d
+
+
+class WeightNormConv3d(_WeightNormConv, nn.Conv3d):
+    """As :class:`WeightNormConv2d`, over a volume ``(N, in_channels, D, H, W)``.
+
+    Examples
+    --------
+    >>> WeightNormConv3d(3, 8, 3, padding="same")(torch.randn(2, 3, 6, 8, 8)).shape
+    torch.Size([2, 8, 6, 8, 8])
+    """
+
+    _plain = nn.Conv3d

@@ -1,0 +1,245 @@
+"""How each technique builds a hidden layer, dense or convolutional, and what it does after an update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from torch import nn
+
+from cosnorm.layers import CosineConv2d, CosineLinear
+from cosnorm.relatives import (
+    AdaNorm,
+    LayerNormSimple,
+    LayerScaling,
+    MaxNorm,
+    MeanOnlyBatchNorm1d,
+    MeanOnlyBatchNorm2d,
+    OnlineNorm,
+    PropagationConv2d,
+    PropagationLinear,
+    ScalingWeightNorm,
+    UpdateRule,
+    WeightDecay,
+    WeightNormConv2d,
+    WeightNormLinear,
+)
+
+#: Group norm divides the units into this many groups, or the largest number below that divides both.
+GROUPS = 8
+#: Strength of weight decay and radius of max norm (2 in the paper) where nothing else is said.
+STRENGTH = 1e-4
+RADIUS = 2.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one hidden layer in a network.
+
+    Attributes
+    ----------
+    inputs, units
+        Numbers of features, or of channels, before and after.
+    kernel_size
+        ``None`` for a dense layer; else a convolution of this odd size that keeps height and width.
+    constant
+        What the cosines append to both vectors.
+    first
+        Whether it is the network's first hidden layer.
+    """
+
+    inputs: int
+    units: int
+    kernel_size: int | None = None
+    constant: float = 1e-4
+    first: bool = True
+
+    def make(
+        self, dense: Callable[..., nn.Module], conv: Callable[..., nn.Module], **options: Any
+    ) -> nn.Module:
+        """A dense or a convolutional layer of this slot's sizes."""
+        if self.kernel_size is None:
+            return dense(self.inputs, self.units, **options)
+        return conv(self.inputs, self.units, self.kernel_size, padding=self.kernel_size // 2, **options)
+
+    def plain(self, *, bias: bool) -> nn.Module:
+        """The ordinary layer."""
+        return self.make(nn.Linear, nn.Conv2d, bias=bias)
+
+    def cosine(self, *, centered: bool = False) -> nn.Module:
+        """The cosine layer."""
+        return self.make(CosineLinear, CosineConv2d, centered=centered, constant=self.constant)
+
+    def weight_norm(self, *, bias: bool, gain: float | Literal["learnable"]) -> nn.Module:
+        """The layer with its weight vectors divided by their lengths."""
+        return self.make(WeightNormLinear, WeightNormConv2d, bias=bias, gain=gain)
+
+    @property
+    def unit_dims(self) -> tuple[int, ...]:
+        """The dimensions of the output that hold one example's units: all but the batch."""
+        return (-1,) if self.kernel_size is None else (-3, -2, -1)
+
+
+#: The modules of a hidden layer up to its activation.
+Build = Callable[[Slot], list[nn.Module]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One technique.
+
+    Attributes
+    ----------
+    label
+        Its name in figures and tables.
+    build
+        The modules of a hidden layer up to its activation.
+    parameters
+        What a hidden unit learns besides its weights, in words.
+    inference
+        Which statistics of the training set stand in for the batch's at test time, in words.
+    rule
+        What it adds to the loss and does after every update.
+    settings
+        Numbers that the technique was run with, as they stand in a record.
+    appends_constant
+        Whether the constant of the cosines is used.
+    activated
+        Whether ``build`` includes the ReLU.
+    standardized
+        Whether the network's input must have mean 0 and variance 1.
+    needs_batch
+        Whether training fails on a batch of one example in a dense layer.
+    needs_positions
+        Whether it is defined for convolutions only.
+    """
+
+    label: str
+    build: Build
+    parameters: str | None = None
+    inference: str | None = None
+    rule: Callable[[nn.Module], UpdateRule] = UpdateRule
+    settings: Mapping[str, float] = field(default_factory=dict)
+    appends_constant: bool = False
+    activated: bool = False
+    standardized: bool = False
+    needs_batch: bool = False
+    needs_positions: bool = False
+
+
+def _plain(slot: Slot) -> list[nn.Module]:
+    return [slot.plain(bias=True)]
+
+
+def _batch(slot: Slot) -> list[nn.Module]:
+    # The shift of batch normalization takes the bias's place; a bias before it would cancel.
+    return [slot.plain(bias=False), *_batch_norm(slot)]
+
+
+def _batch_norm(slot: Slot) -> list[nn.Module]:
+    return [nn.BatchNorm1d(slot.units) if slot.kernel_size is None else nn.BatchNorm2d(slot.units)]
+
+
+def _early_batch(slot: Slot) -> list[nn.Module]:
+    return _batch(slot) if slot.first else _plain(slot)
+
+
+def _shift(slot: Slot) -> nn.Module:
+    return MeanOnlyBatchNorm1d(slot.units) if slot.kernel_size is None else MeanOnlyBatchNorm2d(slot.units)
+
+
+def _mean_only_batch(slot: Slot) -> list[nn.Module]:
+    return [slot.weight_norm(bias=False, gain="learnable"), _shift(slot)]
+
+
+def _layer(slot: Slot) -> list[nn.Module]:
+    # One group is the whole layer: all channels and positions of an example, gain and shift by channel.
+    whole = nn.LayerNorm(slot.units) if slot.kernel_size is None else nn.GroupNorm(1, slot.units)
+    return [slot.plain(bias=False), whole]
+
+
+def _layer_simple(detach: Literal["mean", "std", "both"] | None = None) -> Build:
+    return lambda slot: [slot.plain(bias=False), LayerNormSimple(slot.unit_dims, detach=detach)]
+
+
+def _group(slot: Slot) -> list[nn.Module]:
+    return [slot.plain(bias=False), nn.GroupNorm(math.gcd(slot.units, GROUPS), slot.units)]
+
+
+def _instance(slot: Slot) -> list[nn.Module]:
+    # A dense layer has no positions to take a mean over, so it stays plain.
+    if slot.kernel_size is None:
+        return _plain(slot)
+    return [slot.plain(bias=False), nn.InstanceNorm2d(slot.units, affine=True)]
+
+
+def _online(slot: Slot) -> list[nn.Module]:
+    return [slot.plain(bias=False), OnlineNorm(slot.units), LayerScaling()]
+
+
+_RUNNING = "running averages, momentum 0.1"
+_SCALE_AND_SHIFT = "scale from 1 and shift from 0"
+
+#: Every technique by the name used in records, plots and on the command line.
+TECHNIQUES: dict[str, Recipe] = {
+    "none": Recipe("none", _plain, "bias from 0"),
+    "cosine": Recipe("cosine", lambda slot: [slot.cosine()], appends_constant=True),
+    "centered": Recipe("centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True),
+    "weight": Recipe("weight norm", lambda slot: [slot.weight_norm(bias=True, gain=1.0)], "bias from 0"),
+    "weight_learned": Recipe(
+        "weight norm, learned",
+        lambda slot: [slot.weight_norm(bias=True, gain="learnable")],
+        "gain from the initial weights' length, bias from 0",
+    ),
+    "weight_decay": Recipe(
+        "weight decay",
+        _plain,
+        "bias from 0",
+        rule=partial(WeightDecay, strength=STRENGTH),
+        settings={"strength": STRENGTH},
+    ),
+    "max_norm": Recipe(
+        "max norm", _plain, "bias from 0", rule=partial(MaxNorm, radius=RADIUS), settings={"radius": RADIUS}
+    ),
+    "scaling": Recipe("scaling", _plain, "bias from 0", rule=ScalingWeightNorm),
+    "batch": Recipe("batch norm", _batch, _SCALE_AND_SHIFT, _RUNNING, needs_batch=True),
+    "mean_only_batch": Recipe(
+        "mean-only batch",
+        _mean_only_batch,
+        "gain from the initial weights' length, shift from 0",
+        _RUNNING,
+    ),
+    "cosine_mean_only": Recipe(
+        "cosine, mean-only",
+        lambda slot: [slot.cosine(), _shift(slot)],
+        "shift from 0",
+        _RUNNING,
+        appends_constant=True,
+    ),
+    "early_batch": Recipe(
+        "early batch norm",
+        _early_batch,
+        "first layer scale from 1 and shift from 0, others bias from 0",
+        _RUNNING,
+        needs_batch=True,
+    ),
+    "layer": Recipe("layer norm", _layer, _SCALE_AND_SHIFT),
+    "layer_simple": Recipe("layer norm, simple", _layer_simple()),
+    "detach": Recipe("layer norm, detached", _layer_simple("both")),
+    "detach_mean": Recipe("mean detached", _layer_simple("mean")),
+    "detach_std": Recipe("deviation detached", _layer_simple("std")),
+    "adanorm": Recipe("AdaNorm", lambda slot: [slot.plain(bias=False), AdaNorm(slot.unit_dims)]),
+    "group": Recipe("group norm", _group, _SCALE_AND_SHIFT, settings={"groups": GROUPS}),
+    "instance": Recipe("instance norm", _instance, _SCALE_AND_SHIFT, needs_positions=True),
+    "propagation": Recipe(
+        "propagation",
+        lambda slot: [slot.make(PropagationLinear, PropagationConv2d)],
+        "gain from 1 / 1.21, bias from 0",
+        activated=True,
+        standardized=True,
+    ),
+    "online": Recipe("online norm", _online, _SCALE_AND_SHIFT),
+}
