@@ -60,7 +60,9 @@ def cosine_linear(
         Subtract the mean of each vector first: Pearson's correlation.
     constant
         If not 0, one more component of this value is appended to every vector of both arguments,
-        before centring. The paper calls it the bias and uses 1e-4 to keep clear of zero vectors.
+        before centering. The paper calls it the bias and uses 1e-4 to keep clear of zero vectors. With
+        ``centered`` the means then count again, 1 / (in_features + 1) of what they do in a plain
+        cosine, however small the constant: exact invariance to shifts needs 0.
 
     Returns
     -------

@@ -205,8 +205,9 @@ def describe(result: Record) -> str:
     if result.diverged:
         return f"{result.name}: diverged in epoch {result.final['diverged_epoch']}"
     mean, tail = result.final["test_error_mean"], result.final["tail"]
+    kind = "validation" if result.settings.get("held_out") else "test"
     return (
-        f"{result.name}: {mean:.1f} test errors of {result.settings['test_examples']} "
+        f"{result.name}: {mean:.1f} {kind} errors of {result.settings['test_examples']} "
         f"(mean of the last {tail} epochs), {result.cost['seconds']:.0f} s"
     )
 

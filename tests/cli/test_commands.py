@@ -39,8 +39,12 @@ def test_list_shows_every_technique_and_scale() -> None:
     text = invoke("list").output
     for name, experiment in experiments.registry().items():
         assert f"{name}: {experiment.title}" in text
+        tried: dict[tuple[str, str], list[float]] = {}
         for key, technique in experiment.techniques.items():
-            assert re.search(rf"^{key} +{technique.learning_rate:g} +{technique.source}", text, re.MULTILINE)
+            tried.setdefault((technique.norm or key, technique.source), []).append(technique.learning_rate)
+        for (norm, source), rates in tried.items():
+            listed = ", ".join(f"{rate:g}" for rate in rates)
+            assert re.search(rf"^{norm} +{listed} +{source}", text, re.MULTILINE)
         for key, scale in experiment.scales.items():
             assert re.search(rf"^{key} +{scale.dataset} .*{scale.epochs}", text, re.MULTILINE)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cosnorm import data, experiments
-from cosnorm.experiments import Printed, Scale
+from cosnorm import data, evidence, experiments
+from cosnorm.experiments import Printed, Scale, rates, relatives
 from cosnorm.networks import NORMS
 
 
@@ -39,13 +39,39 @@ def test_mnist_holds_table_1() -> None:
 def test_every_experiment_hangs_together(name: str) -> None:
     experiment = experiments.get(name)
     assert experiment.name == name
-    assert set(experiment.techniques) <= set(NORMS)
+    assert {technique.norm or key for key, technique in experiment.techniques.items()} <= set(NORMS)
     assert list(experiment.scales) == ["smoke", "short", "paper"]
     for scale in experiment.scales.values():
         assert scale.dataset in data.DATASETS
         assert set(scale.rates) <= set(experiment.techniques)
         assert scale.note or not scale.rates, "rates that differ need a reason"
     assert experiment.scales["smoke"].dataset == "digits", "smoke must need no network"
+
+
+def test_every_technique_gets_the_same_rates() -> None:
+    tried: dict[str, list[float]] = {}
+    for key, technique in experiments.get("rates").techniques.items():
+        assert key == rates.competitor(technique.norm or "", technique.learning_rate)
+        tried.setdefault(technique.norm or "", []).append(technique.learning_rate)
+    assert set(tried) == set(experiments.get("relatives").techniques)
+    assert set(map(tuple, tried.values())) == {rates.RATES}
+    # Of the rest a dense layer cannot use one, and the others are parts or spatial forms of these.
+    assert set(NORMS) - set(tried) == {"instance", "group", "detach_mean", "detach_std"}
+
+
+@pytest.mark.parametrize(
+    ("scale", "chosen"), [("short", relatives.CHOSEN), ("smoke", relatives.CHOSEN_SMOKE)]
+)
+def test_the_chosen_rates_are_those_of_the_fewest_validation_errors(
+    scale: str, chosen: dict[str, float]
+) -> None:
+    records = evidence.load("rates", scale)
+    assert (
+        len(records)
+        == len(experiments.get("rates").techniques) * experiments.get("rates").scales[scale].seeds
+    )
+    assert {r.settings["held_out"] for r in records} != {None}, "the test set may not choose"
+    assert rates.best(records) == chosen
 
 
 @pytest.mark.parametrize(("epochs", "tail"), [(1, 1), (3, 1), (20, 5), (199, 49), (200, 50), (1000, 50)])

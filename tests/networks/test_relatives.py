@@ -16,7 +16,7 @@ from cosnorm import CosineConv2d, CosineLinear, data
 from cosnorm.networks import NORMS, convnet, fit_inputs, hidden_layer, mlp, update_rule
 from cosnorm.training import Replica, train
 
-SMALL = {"in_channels": 1, "size": 8, "channels": (8, 8), "hidden": (32,), "kernel_size": 3}
+SMALL = {"in_channels": 1, "size": 8, "channels": (8, 8), "hidden": (32,), "kernel_size": 3, "std": 0.3}
 
 
 def rates(function: Callable[..., nn.Module]) -> dict[str, float]:
