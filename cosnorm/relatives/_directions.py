@@ -24,7 +24,8 @@ def directions(weight: Tensor) -> Tensor:
         return rows.view(weight.shape)
     with torch.no_grad():
         largest = rows.abs().amax(1, keepdim=True)
-        unit = power_of_two_above(largest / 2).clamp_min(torch.finfo(rows.dtype).tiny)
+        # Half of it, since the power of two above the very largest numbers is infinite.
+        unit = power_of_two_above(largest.clamp_min(4 * torch.finfo(rows.dtype).tiny) / 2)
     scaled = rows / unit
     # Not vector_norm: its second derivative at zero is NaN.
     squares = scaled.square().sum(1, keepdim=True)
@@ -42,14 +43,17 @@ class DirectionLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(*, in_features)`` to ``(*, out_features)``."""
+        return self._transform(input, self.effective_weight(), self.bias)
+
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         name = type(self).__name__
-        check_tensors(name, input, self.weight)
+        check_tensors(name, input, weight)
         if input.dim() == 0 or input.shape[-1] != self.in_features:
             raise ValueError(
                 f"{name}: the last dimension of input {tuple(input.shape)} must equal in_features: "
                 f"{self.in_features}"
             )
-        return F.linear(input, self.effective_weight(), self.bias)
+        return F.linear(input, weight, bias)
 
 
 class DirectionConv(nn.modules.conv._ConvNd):
@@ -61,11 +65,14 @@ class DirectionConv(nn.modules.conv._ConvNd):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, in_channels, *in)`` to ``(N, out_channels, *out)``, with or without ``N``."""
-        name, dims = type(self).__name__, self.weight.dim() - 2
-        check_tensors(name, input, self.weight)
-        check_channels(name, dims, input, self.weight, self.groups)
+        return self._transform(input, self.effective_weight(), self.bias)
+
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        name, dims = type(self).__name__, weight.dim() - 2
+        check_tensors(name, input, weight)
+        check_channels(name, dims, input, weight, self.groups)
         if not isinstance(self.padding, str):
             batch = input if input.dim() == dims + 2 else input.unsqueeze(0)
             check_extent(name, batch, self.kernel_size, self.padding, self.dilation)
         convolve: Any = self._conv_forward
-        return convolve(input, self.effective_weight(), self.bias)
+        return convolve(input, weight, bias)

@@ -95,13 +95,13 @@ class ScalingWeightNorm(UpdateRule):
 
 
 def _flat(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """The modules in the order they are applied, with their names; nested sequences opened."""
-    for name, module in network.named_children():
+    """The modules in the order they are applied, with their places; nested sequences opened."""
+    for place, module in enumerate(network):  # named_children would leave out a second use of a module
         if isinstance(module, nn.Sequential):
             for inner, found in _flat(module):
-                yield f"{name}.{inner}", found
+                yield f"{place}.{inner}", found
         else:
-            yield name, module
+            yield str(place), module
 
 
 def _links(network: nn.Sequential) -> list[_Link]:
@@ -120,9 +120,8 @@ def _links(network: nn.Sequential) -> list[_Link]:
     if not links:
         raise ValueError("ScalingWeightNorm: the network has no plain layer with another behind it")
     layers = [links[0].layer, *(link.following for link in links)]
-    if len({id(weight) for found in layers for weight in found.parameters()}) < sum(
-        len(list(found.parameters())) for found in layers
-    ):
+    parameters = [id(parameter) for found in layers for parameter in found.parameters()]
+    if len(set(parameters)) < len(parameters):
         raise ValueError("ScalingWeightNorm: two layers share weights; each must have its own")
     return links
 

@@ -96,9 +96,7 @@ class _WeightNorm(nn.Module):
         name = type(self).__name__
         if not isinstance(self.gain, Tensor) or self.bias is None:
             raise ValueError(f"{name}: initialize needs gain='learnable' and bias=True")
-        self.gain.fill_(1.0)
-        self.bias.zero_()
-        output = self(input)
+        output = self._transform(input, directions(self.weight).to(self.weight.dtype), None)
         units = self._per_unit(output.to(accumulation_dtype(output.dtype)))
         if len(units) < 2:
             raise ValueError(f"{name}: initialize needs a batch of at least two, got {tuple(input.shape)}")
@@ -108,6 +106,10 @@ class _WeightNorm(nn.Module):
         self.gain.copy_(gain)
         self.bias.copy_(-gain * mean)
         return self(input)
+
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The plain layer with this weight and bias."""
+        return super()._transform(input, weight, bias)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _per_unit(self, output: Tensor) -> Tensor:
         """All outputs, one unit a column."""

@@ -1,7 +1,8 @@
 """The registry of the contract suite: one case is one technique with fixed options and shapes.
 
 A test asks for the cases that promise a law (``cases(Law.BOUNDED)``) and runs once for each. A new technique
-enters by registering cases with the laws it promises and its NumPy oracle; the tests need not change.
+enters by registering cases with the laws it promises and its NumPy oracle; the tests need not change. The
+cosine layers are registered here, their relatives in ``relatives.py``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,20 @@ class Law(StrEnum):
     WEIGHT_SCALE = auto()  #: a weight row or filter times s > 0 gives the same output
     INPUT_SHIFT = auto()  #: adding one number to all of an input gives the same output
     WEIGHT_SHIFT = auto()  #: adding one number to all of a weight row or filter gives the same output
+    BATCH_SHIFT = auto()  #: adding one vector to every input of the batch gives the same output
     ZERO = auto()  #: a zero vector (constant, if centred) has output 0 and gradient 0
+    ZERO_WEIGHT = auto()  #: the outputs of a zero weight row or filter ignore the input; its gradient is 0
     PER_EXAMPLE = auto()  #: the output of an example does not depend on the others in its batch
     PURE = auto()  #: a function of input and weight only: no state, training is inference
+    STATEFUL = auto()  #: training moves estimates that inference uses in place of the batch's statistics
+    NEEDS_BATCH = auto()  #: refuses to train on a single example
+    EMPTY = auto()  #: takes an empty batch
+    DERIVATIVE = auto()  #: what backward returns is the derivative of the output
+    FORWARD_MODE = auto()  #: can be differentiated in forward mode
+    TWICE = auto()  #: can be differentiated twice
+    ANY_ORDER = auto()  #: can be differentiated any number of times
+    REPEATABLE = auto()  #: backward moves no state: run twice it gives the same
+    LAYOUT = auto()  #: the output lies in memory as that of torch's plain layer does
     CENTERED = auto()  #: subtracts the mean of each vector
     APPENDED = auto()  #: appends a constant component to each vector
     COSINE = auto()  #: is the cosine of some vectors: equal arguments give 1
@@ -63,6 +75,17 @@ class Case:
         0 for linear, else the number of convolved dimensions.
     options
         The keyword arguments bound into ``function``.
+    weight_name
+        The name of the weight in the module's state.
+    state
+        All other entries of that state, as ``function`` uses them and :meth:`build` sets them.
+    state_gradients
+        ``(x, w, dy)`` to the gradients of those entries that are learned.
+    estimates
+        ``(x, w, seen)`` to the output in evaluation after one batch ``seen`` in training.
+    slack
+        What the technique loses more than a cosine does, in half precision above all: it multiplies
+        every tolerance.
     """
 
     name: str
@@ -75,6 +98,24 @@ class Case:
     laws: frozenset[Law]
     dims: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    weight_name: str = "weight"
+    state: dict[str, oracles.Array] = field(default_factory=dict)
+    state_gradients: Callable[[Any, Any, Any], dict[str, oracles.Array]] | None = None
+    estimates: Callable[[Any, Any, Any], oracles.Array] | None = None
+    slack: float = 1.0
+
+    def build(self, **factory: Any) -> nn.Module:
+        """The module in the state that ``function`` and the oracle use."""
+        module = self.module(**factory)
+        state = {name: torch.from_numpy(value) for name, value in self.state.items()}
+        missing, unexpected = module.load_state_dict(state, strict=False)
+        assert set(missing) <= {self.weight_name}
+        assert not unexpected
+        return module
+
+    def weight(self, module: nn.Module) -> nn.Parameter:
+        """The weight of a module of this case."""
+        return module.get_parameter(self.weight_name)
 
     @property
     def groups(self) -> int:
@@ -114,8 +155,19 @@ class Case:
         """Assert that an output is the oracle's value at the same numbers, to ``factor`` machine epsilons."""
         expected = self.values(numbers(x), numbers(w))
         assert tuple(output.shape) == expected.shape
-        epsilon = torch.finfo(output.dtype).eps
-        np.testing.assert_allclose(numbers(output), expected, rtol=0, atol=factor * epsilon)
+        np.testing.assert_allclose(
+            numbers(output), expected, rtol=0, atol=self.tolerance(output.dtype, expected, factor)
+        )
+
+    def alike(self, found: Tensor, expected: Tensor, tolerance: float = 1e-14) -> None:
+        """Assert that two ways to one result agree, to ``tolerance`` for numbers of size 1."""
+        size = max(1.0, expected.detach().abs().max().item()) if expected.numel() else 1.0
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * self.slack * size)
+
+    def tolerance(self, dtype: torch.dtype, expected: Any = 0.0, factor: float = 8.0) -> float:
+        """``factor`` machine epsilons for outputs of size 1, more for larger ones and lossy techniques."""
+        size = max(1.0, float(abs(expected).max())) if np.size(expected) else 1.0
+        return factor * self.slack * torch.finfo(dtype).eps * size
 
 
 def numbers(tensor: Tensor) -> oracles.Array:
@@ -165,7 +217,8 @@ GEOMETRIES: dict[str, tuple[int, tuple[int, ...], tuple[int, ...], dict[str, Any
 
 
 def _laws(options: dict[str, Any]) -> frozenset[Law]:
-    laws = {Law.BOUNDED, Law.ZERO, Law.PER_EXAMPLE, Law.PURE, Law.COSINE}
+    laws = {Law.BOUNDED, Law.ZERO, Law.PER_EXAMPLE, Law.PURE, Law.COSINE, Law.EMPTY, Law.LAYOUT}
+    laws |= {Law.DERIVATIVE, Law.FORWARD_MODE, Law.TWICE, Law.ANY_ORDER, Law.REPEATABLE}
     if options.get("constant"):
         laws = (laws | {Law.APPENDED}) - {Law.ZERO}
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from .cases import Case, cases
+from .cases import Case, Law, cases
 
 BFLOAT16, FLOAT16, FLOAT32, FLOAT64 = torch.bfloat16, torch.float16, torch.float32, torch.float64
 
@@ -15,17 +15,19 @@ BFLOAT16, FLOAT16, FLOAT32, FLOAT64 = torch.bfloat16, torch.float16, torch.float
 def test_autocast_casts_as_for_torchs_layers(case: Case, dtype: torch.dtype) -> None:
     x, w = case.draw(dtype=FLOAT32, requires_grad=True)
     plain = case.function(x, w)
-    slopes = torch.autograd.grad(plain.square().sum(), (x, w))
+    g = torch.randn(plain.shape, generator=torch.Generator().manual_seed(1))
+    slopes = torch.autograd.grad(plain, (x, w), g)
     with torch.autocast("cpu", dtype=dtype):
         output = case.function(x, w)
-        inside = torch.autograd.grad(output.float().square().sum(), (x, w))
+        inside = torch.autograd.grad(output.float(), (x, w), g)
     assert output.dtype == dtype
-    assert output.abs().max() <= 1
-    tolerance = 4 * torch.finfo(dtype).eps
-    torch.testing.assert_close(output.float(), plain, rtol=0, atol=tolerance)
+    if Law.BOUNDED in case.laws:
+        assert output.abs().max() <= 1
+    torch.testing.assert_close(output.float(), plain, rtol=0, atol=case.tolerance(dtype, plain.detach(), 4))
     for found, expected in zip(inside, slopes, strict=True):
         assert found.dtype == FLOAT32
-        torch.testing.assert_close(found, expected, rtol=0, atol=4 * tolerance * expected.abs().max().item())
+        atol = 16 * case.slack * torch.finfo(dtype).eps * expected.abs().max().item()
+        torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("case", cases())
@@ -35,8 +37,10 @@ def test_backward_outside_the_autocast_region(case: Case) -> None:
     with torch.autocast("cpu", dtype=BFLOAT16):
         output = module(x)
     output.float().exp().sum().backward()
-    assert module.weight.grad.dtype == FLOAT32
-    assert torch.isfinite(module.weight.grad).all()
+    slope = case.weight(module).grad
+    assert slope is not None
+    assert slope.dtype == FLOAT32
+    assert torch.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("case", cases())
@@ -45,8 +49,10 @@ def test_mixed_dtypes_meet_under_autocast(case: Case) -> None:
     x, w = case.draw(dtype=FLOAT32)
     with torch.autocast("cpu", dtype=BFLOAT16):
         output = case.function(x.to(BFLOAT16), w)
-        assert output.dtype == BFLOAT16
-        assert torch.equal(output, case.function(x.to(BFLOAT16), w.to(BFLOAT16)))
+        rounded = case.function(x.to(BFLOAT16), w.to(BFLOAT16))
+    assert output.dtype == BFLOAT16
+    atol = 0.0 if Law.COSINE in case.laws else case.tolerance(BFLOAT16, rounded.detach(), 4)
+    torch.testing.assert_close(output, rounded, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("case", cases())
@@ -67,7 +73,7 @@ def test_autocast_can_be_switched_off_inside(case: Case) -> None:
     assert torch.equal(output, case.function(x, w))
 
 
-@pytest.mark.parametrize("case", cases(dims=(0, 2)))
+@pytest.mark.parametrize("case", cases(Law.COSINE, dims=(0, 2)))
 def test_a_learnable_scale_under_autocast(case: Case) -> None:
     module = case.module(scale="learnable")
     x, _ = case.draw(dtype=FLOAT32)

@@ -19,7 +19,7 @@ from .unfolding import unfolded
 FLOAT64 = torch.float64
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE, Law.FORWARD_MODE))
 def test_gradcheck_in_all_modes(case: Case) -> None:
     assert gradcheck(
         case.function,
@@ -31,12 +31,12 @@ def test_gradcheck_in_all_modes(case: Case) -> None:
     )
 
 
-@pytest.mark.parametrize("case", cases(dims=(0, 1)))
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE, Law.FORWARD_MODE, dims=(0, 1)))
 def test_gradcheck_entry_by_entry(case: Case) -> None:
     assert gradcheck(case.function, case.draw(2, requires_grad=True), check_forward_ad=True)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE, Law.TWICE))
 def test_gradgradcheck(case: Case) -> None:
     assert gradgradcheck(
         case.function,
@@ -48,10 +48,10 @@ def test_gradgradcheck(case: Case) -> None:
     )
 
 
-@pytest.mark.parametrize("case", cases(dims=(0,)))
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE, Law.TWICE, dims=(0,)))
 def test_gradgradcheck_entry_by_entry(case: Case) -> None:
     x, w = case.draw(4)
-    assert gradgradcheck(case.function, (x[:2].requires_grad_(), w[:3].requires_grad_()))
+    assert gradgradcheck(case.function, (x[:2].requires_grad_(), w.requires_grad_()))
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["input", "weight"])
@@ -63,11 +63,12 @@ def test_one_argument_alone_may_need_a_gradient(case: Case, which: int) -> None:
     single = [tensor.detach() for tensor in both]
     single[which].requires_grad_()
     output = case.function(*single)
-    (found,) = torch.autograd.grad(output, single[which], g, create_graph=True)
-    assert torch.equal(found, expected)
+    (found,) = torch.autograd.grad(output, single[which], g, create_graph=Law.TWICE in case.laws)
+    case.alike(found.detach(), expected, 1e-15)
     assert single[1 - which].grad is None
-    (second,) = torch.autograd.grad(found.square().sum(), single[which])
-    assert torch.isfinite(second).all()
+    if found.requires_grad:  # a layer that is linear in this argument has nothing more to give
+        (second,) = torch.autograd.grad(found.square().sum(), single[which], allow_unused=True)
+        assert second is None or torch.isfinite(second).all()
 
 
 def composed(case: Case) -> Callable[[Tensor, Tensor], Tensor]:
@@ -121,7 +122,7 @@ def test_full_hessian_of_the_linear_layer(options: dict[str, float]) -> None:
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", cases(dims=(0, 2)))
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE, Law.ANY_ORDER, dims=(0, 2)))
 def test_third_derivative_along_a_line_is_finite_differences_of_the_second(case: Case) -> None:
     x, w = case.draw(9)
     dx, dw = case.draw(10)
@@ -133,10 +134,10 @@ def test_third_derivative_along_a_line_is_finite_differences_of_the_second(case:
     third = grad(second)(torch.tensor(0.0, dtype=FLOAT64))
     step = 1e-5
     ends = [second(torch.tensor(sign * step, dtype=FLOAT64)) for sign in (1, -1)]
-    torch.testing.assert_close(third, (ends[0] - ends[1]) / (2 * step), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(third, (ends[0] - ends[1]) / (2 * step), rtol=1e-6, atol=1e-6 * case.slack)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.FORWARD_MODE))
 def test_reverse_and_forward_modes_are_transposes(case: Case) -> None:
     """<g, J v> = <J' g, v> for random g and v."""
     point, v = case.draw(11), case.draw(12)
@@ -158,10 +159,11 @@ def test_used_twice_in_a_graph_gradients_add(case: Case) -> None:
         for part in (case.function(x, w).square().sum(), case.function(2 * x, w - 1).sum())
     ]
     for tensor, one, two in zip((x, w), *parts, strict=True):
-        torch.testing.assert_close(tensor.grad, one + two, rtol=0, atol=1e-13)
+        assert tensor.grad is not None
+        case.alike(tensor.grad, one + two, 1e-13)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.REPEATABLE))
 def test_backward_twice_through_a_kept_graph(case: Case) -> None:
     x, w = case.draw(14, requires_grad=True)
     total = case.function(x, w).sum()
@@ -173,13 +175,18 @@ def test_backward_twice_through_a_kept_graph(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", cases())
-def test_changing_an_argument_in_place_before_backward_is_noticed(case: Case) -> None:
+def test_changing_an_argument_in_place_before_backward_never_gives_a_wrong_gradient(case: Case) -> None:
+    """It is noticed, or the layer had all it needed: then the gradient is that of the numbers it saw."""
     x, w = case.draw(15, requires_grad=True)
+    expected = torch.autograd.grad(case.function(x, w).sum(), (x, w))
     total = case.function(x, w).sum()
     with torch.no_grad():
         w.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        total.backward()
+    if Law.WEIGHT_SCALE in case.laws and Law.COSINE not in case.laws:  # what is kept are directions
+        assert all(map(torch.equal, torch.autograd.grad(total, (x, w)), expected))
+    else:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            torch.autograd.grad(total, (x, w))
 
 
 @pytest.mark.parametrize("case", cases())

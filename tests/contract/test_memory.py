@@ -37,33 +37,39 @@ def test_strided_arguments(case: Case) -> None:
     for found, expected in zip(
         with_gradients(case, strided(x), strided(w)), with_gradients(case, x, w), strict=True
     ):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+        case.alike(found, expected)
 
 
 @pytest.mark.parametrize("case", cases())
 def test_non_contiguous_upstream_gradient(case: Case) -> None:
     x, w = case.draw(requires_grad=True)
-    output = case.function(x, w)
+    output, again = case.function(x, w), case.function(x, w)
     g = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=FLOAT64)
-    expected = torch.autograd.grad(output, (x, w), g, retain_graph=True)
-    for found, right in zip(torch.autograd.grad(output, (x, w), strided(g)), expected, strict=True):
-        torch.testing.assert_close(found, right, rtol=0, atol=1e-14)
+    expected = torch.autograd.grad(output, (x, w), g)
+    for found, right in zip(torch.autograd.grad(again, (x, w), strided(g)), expected, strict=True):
+        case.alike(found, right)
 
 
 @pytest.mark.parametrize("case", cases(Law.PER_EXAMPLE))
 def test_expanded_arguments(case: Case) -> None:
-    """One example repeated, and one weight vector repeated, without memory of their own."""
+    """One example repeated, and one weight vector repeated, without memory of their own.
+
+    Equal units have no spread to divide by, so other techniques get one component of each repeated.
+    """
     x, w = case.draw()
-    one_x, one_w = x[:1].expand_as(x), w[:1].expand_as(w)
+    one_x = x[:1].expand_as(x)
+    one_w = (w[:1] if Law.COSINE in case.laws else w[..., :1]).expand_as(w)
     for found, expected in zip(
         with_gradients(case, one_x, one_w), with_gradients(case, one_x.clone(), one_w.clone()), strict=True
     ):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+        case.alike(found, expected)
     short_x = x[:1].clone().requires_grad_()
     case.function(short_x.expand_as(x), w).sum().backward()
     each = x[:1].clone().requires_grad_()
     case.function(each, w).sum().backward()
-    torch.testing.assert_close(short_x.grad, each.grad * len(x), rtol=0, atol=1e-13)
+    assert short_x.grad is not None
+    assert each.grad is not None
+    case.alike(short_x.grad, each.grad * len(x), 1e-13)
 
 
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -75,13 +81,13 @@ def test_channels_last(case: Case, dtype: torch.dtype) -> None:
     x, w = case.draw(dtype=dtype)
     layout = LAST[case.dims]
     last = with_gradients(case, x.to(memory_format=layout), w.to(memory_format=layout))
-    tolerance = 64 * torch.finfo(dtype).eps
+    tolerance = 64 * case.slack * torch.finfo(dtype).eps
     for found, expected in zip(last, with_gradients(case, x, w), strict=True):
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("case", cases(dims=(2, 3)))
+@pytest.mark.parametrize("case", cases(Law.LAYOUT, dims=(2, 3)))
 def test_the_output_is_laid_out_as_by_torchs_convolution(case: Case, layout: str) -> None:
     """The next layer's kernels depend on it."""
     x, w = case.draw(dtype=torch.float32)
@@ -129,7 +135,7 @@ def test_the_output_shares_no_memory_with_the_arguments(case: Case) -> None:
     assert output.untyped_storage().data_ptr() not in storages
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.EMPTY))
 def test_empty_batch(case: Case) -> None:
     x, w = case.draw()
     x, w = x[:0].requires_grad_(), w.requires_grad_()
@@ -168,7 +174,7 @@ def test_meta_device(case: Case, dtype: torch.dtype) -> None:
 def test_fake_tensors(case: Case) -> None:
     """What tracing sees of a layer: shapes without numbers."""
     real = case.function(*case.draw())
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):
         shapes = (case.input_shape, case.weight_shape)
         output = case.function(*(torch.empty(shape, dtype=FLOAT64) for shape in shapes))
         assert (output.shape, output.stride()) == (real.shape, real.stride())

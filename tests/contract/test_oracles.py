@@ -8,7 +8,7 @@ import numpy as np
 import oracles
 import pytest
 
-from .cases import Case, cases
+from .cases import Case, Law, cases
 
 
 def test_a_right_angle_and_a_45_degree_angle() -> None:
@@ -67,7 +67,7 @@ def test_lengths_do_not_overflow_or_vanish() -> None:
     np.testing.assert_allclose(oracles.lengths(np.array([[3e200, 4e200], [3e-200, 4e-200]])), [5e200, 5e-200])
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases(Law.DERIVATIVE))
 def test_gradients_are_finite_differences_of_the_values(case: Case) -> None:
     rng = np.random.default_rng(1)
     x, w = rng.normal(size=case.input_shape), rng.normal(size=case.weight_shape)
@@ -78,4 +78,4 @@ def test_gradients_are_finite_differences_of_the_values(case: Case) -> None:
         (g * case.values(x + sign * step * along_x, w + sign * step * along_w)).sum() for sign in (1, -1)
     )
     slope = (dx * along_x).sum() + (dw * along_w).sum()
-    assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-7, abs=1e-8)
+    assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-7, abs=1e-8 * case.slack)

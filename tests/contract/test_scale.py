@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import oracles
 import pytest
@@ -24,34 +26,43 @@ def outcome(case: Case, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return output.detach(), dx, dw
 
 
+def sides(*both: str) -> list[Any]:
+    """Each case with each argument whose scale it ignores; with ``both``, the two together as well."""
+    laws = {"input": (Law.INPUT_SCALE,), "weight": (Law.WEIGHT_SCALE,)}
+    laws |= dict.fromkeys(both, (Law.INPUT_SCALE, Law.WEIGHT_SCALE))
+    return [
+        pytest.param(each.values[0], side, id=f"{each.id}-{side}")
+        for side, needed in laws.items()
+        for each in cases(*needed)
+    ]
+
+
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("power", [-20, -3, 1, 20])
-@pytest.mark.parametrize("case", cases(Law.INPUT_SCALE, Law.WEIGHT_SCALE))
-def test_powers_of_two_change_no_bit(case: Case, power: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("case", "side"), sides())
+def test_powers_of_two_change_no_bit(case: Case, side: str, power: int, dtype: torch.dtype) -> None:
     x, w = case.draw(dtype=dtype)
-    s = 2.0**power
+    sx, sw = (2.0**power, 1.0) if side == "input" else (1.0, 2.0**power)
     y, dx, dw = outcome(case, x, w)
-    for y_scaled, dx_scaled, dw_scaled in [outcome(case, x * s, w)]:
-        assert torch.equal(y_scaled, y)
-        assert torch.equal(dx_scaled * s, dx)
-        assert torch.equal(dw_scaled, dw)
-    for y_scaled, dx_scaled, dw_scaled in [outcome(case, x, w * s)]:
-        assert torch.equal(y_scaled, y)
-        assert torch.equal(dx_scaled, dx)
-        assert torch.equal(dw_scaled * s, dw)
+    y_scaled, dx_scaled, dw_scaled = outcome(case, x * sx, w * sw)
+    assert torch.equal(y_scaled, y)
+    assert torch.equal(dx_scaled * sx, dx)
+    assert torch.equal(dw_scaled * sw, dw)
 
 
-@pytest.mark.parametrize("case", cases(Law.INPUT_SCALE, Law.WEIGHT_SCALE))
-def test_every_row_may_have_its_own_factor(case: Case) -> None:
+@pytest.mark.parametrize(("case", "side"), sides("both"))
+def test_every_row_may_have_its_own_factor(case: Case, side: str) -> None:
     x, w = case.draw()
     generator = torch.Generator().manual_seed(6)
     sx = 10 ** (6 * torch.rand(len(case.input_blocks(x)), 1, generator=generator, dtype=FLOAT64) - 3)
     sw = 10 ** (6 * torch.rand(len(w), 1, generator=generator, dtype=FLOAT64) - 3)
+    sx = torch.ones_like(sx) if side == "weight" else sx
+    sw = torch.ones_like(sw) if side == "input" else sw
     y, dx, dw = outcome(case, x, w)
     scaled = outcome(case, (case.input_blocks(x) * sx).view_as(x), (case.weight_blocks(w) * sw).view_as(w))
-    torch.testing.assert_close(scaled[0], y, rtol=0, atol=1e-14)
-    torch.testing.assert_close(case.input_blocks(scaled[1]) * sx, case.input_blocks(dx), rtol=0, atol=1e-13)
-    torch.testing.assert_close(case.weight_blocks(scaled[2]) * sw, case.weight_blocks(dw), rtol=0, atol=1e-13)
+    case.alike(scaled[0], y)
+    case.alike(case.input_blocks(scaled[1]) * sx, case.input_blocks(dx), 1e-13)
+    case.alike(case.weight_blocks(scaled[2]) * sw, case.weight_blocks(dw), 1e-13)
 
 
 def inside(case: Case, x: Tensor, low: float, high: float, end: float) -> float:
@@ -67,10 +78,9 @@ def inside(case: Case, x: Tensor, low: float, high: float, end: float) -> float:
     return 1.001 * end / norms.min().item() if end == low else 0.999 * end / norms.max().item()
 
 
-@pytest.mark.parametrize("side", ["input", "weight", "both"])
 @pytest.mark.parametrize("end", ["low", "high"])
 @pytest.mark.parametrize(("dtype", "low", "high"), RANGES, ids=["float32", "float64"])
-@pytest.mark.parametrize("case", cases(Law.INPUT_SCALE, Law.WEIGHT_SCALE))
+@pytest.mark.parametrize(("case", "side"), sides("both"))
 def test_the_whole_stated_range(
     case: Case, dtype: torch.dtype, low: float, high: float, end: str, side: str
 ) -> None:
@@ -86,9 +96,9 @@ def test_the_whole_stated_range(
     epsilon = torch.finfo(dtype).eps
     y, dx, dw = outcome(case, (x * sx).to(dtype), (w * sw).to(dtype))
     y_plain, dx_plain, dw_plain = (numbers(tensor) for tensor in outcome(case, x, w))
-    np.testing.assert_allclose(numbers(y), y_plain, rtol=0, atol=16 * epsilon)
+    np.testing.assert_allclose(numbers(y), y_plain, rtol=0, atol=case.tolerance(dtype, y_plain, 16))
     for found, expected, s in ((dx, dx_plain, sx), (dw, dw_plain, sw)):
-        atol = 64 * epsilon * np.abs(expected).max()
+        atol = 64 * case.slack * epsilon * np.abs(expected).max()
         np.testing.assert_allclose(numbers(found) * s, expected, rtol=0, atol=atol)
 
 
@@ -124,16 +134,29 @@ def test_a_faint_half_beside_a_bright_half(case: Case) -> None:
     case.close(case.function(x, w), x, w, factor=16)
 
 
-@pytest.mark.parametrize("case", cases(Law.INPUT_SCALE, Law.WEIGHT_SCALE))
-def test_gradients_are_orthogonal_to_what_they_are_gradients_of(case: Case) -> None:
+@pytest.mark.parametrize(("case", "side"), sides())
+def test_gradients_are_orthogonal_to_what_they_are_gradients_of(case: Case, side: str) -> None:
     """Euler's identity for a function of degree 0: one factor for a vector leaves the output alone."""
     x, w = case.draw(12)
     _, dx, dw = outcome(case, x, w)
-    for blocks, tensor, gradient in ((case.input_blocks, x, dx), (case.weight_blocks, w, dw)):
-        inner = (blocks(tensor) * blocks(gradient)).sum(dim=1)
-        size = blocks(tensor).norm(dim=1) * blocks(gradient).norm(dim=1)
-        assert (size > 0.01).all()
-        assert (inner.abs() <= 1e-14 * size).all()
+    blocks, tensor, gradient = (case.input_blocks, x, dx) if side == "input" else (case.weight_blocks, w, dw)
+    inner = (blocks(tensor) * blocks(gradient)).sum(dim=1)
+    size = blocks(tensor).norm(dim=1) * blocks(gradient).norm(dim=1)
+    assert (size > 0.01).all()
+    assert (inner.abs() <= 1e-14 * case.slack * size).all()
+
+
+@pytest.mark.parametrize("case", cases(Law.BATCH_SHIFT))
+def test_a_vector_added_to_the_whole_batch_changes_nothing(case: Case) -> None:
+    """And the gradients of the inputs sum to 0 over the batch, in every component."""
+    x, w = case.draw(12)
+    y, dx, dw = outcome(case, x, w)
+    sum_over_batch = dx.sum(0) if case.dims == 0 else dx.sum((0, *range(2, dx.dim())))
+    assert (sum_over_batch.abs() <= 1e-14 * case.slack * dx.abs().sum(0).max()).all()
+    shift = torch.linspace(-3, 5, x.shape[1], dtype=FLOAT64).reshape(-1, *[1] * case.dims)
+    moved = outcome(case, x + shift, w)
+    for found, expected in zip(moved, (y, dx, dw), strict=True):
+        case.alike(found, expected, 1e-13)
 
 
 @pytest.mark.parametrize("case", cases(Law.WEIGHT_SHIFT))

@@ -40,16 +40,18 @@ def test_gradients_in_every_dtype(case: Case, dtype: torch.dtype, factor: float)
     for tensor, oracle in zip((x, w), expected, strict=True):
         assert tensor.grad is not None
         assert tensor.grad.dtype == dtype
-        bound = factor * torch.finfo(dtype).eps * np.abs(oracle).max()
+        bound = factor * case.slack * torch.finfo(dtype).eps * np.abs(oracle).max()
         np.testing.assert_allclose(numbers(tensor.grad), oracle, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("case", cases())
 def test_modules_compute_the_same(case: Case) -> None:
-    module = case.module(dtype=torch.float64)
+    module = case.build(dtype=torch.float64)
     x, _ = case.draw()
-    assert torch.equal(module(x), case.function(x, module.weight))
-    case.close(module(x), x, module.weight)
+    weight = case.weight(module)
+    output = module(x)
+    assert torch.equal(output, case.function(x, weight))
+    case.close(output, x, weight)
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 6), (2, 3, 6), (2, 1, 2, 3, 6), (0, 6), (2, 0, 6)], ids=str)
@@ -61,7 +63,7 @@ def test_linear_takes_any_leading_dimensions(case: Case, shape: tuple[int, ...])
     case.close(case.function(x, w), x, w)
 
 
-@pytest.mark.parametrize("case", cases(Law.PER_EXAMPLE, dims=(1, 2, 3)))
+@pytest.mark.parametrize("case", cases(Law.COSINE, dims=(1, 2, 3)))
 def test_convolutions_take_a_single_example(case: Case) -> None:
     x, w = case.draw()
     alone = case.function(x[0], w)
