@@ -145,7 +145,7 @@ def _listen(probe: nn.Module, names: Sequence[str] | None) -> list[_Call]:
         if names is None or name in names:
 
             def note(module: nn.Module, inputs: Any, output: Tensor, name: str = name) -> Tensor:
-                calls.append(_Call(name, module, inputs[0].detach().clone(), output))
+                calls.append(_Call(name, module, inputs[0].detach(), output))
                 return output.clone()  # so that an activation in place leaves the noted one as it was
 
             module.register_forward_hook(note)

@@ -21,14 +21,16 @@ def blocks(readme: str, language: str) -> list[str]:
     return [text for name, text in fenced if name == language]
 
 
-def test_example_runs(readme: str) -> None:
-    (example,) = blocks(readme, "python")
-    assert "CosineLinear" in example
-    assert example.count("assert ") >= 3
-    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+def test_examples_run(readme: str) -> None:
+    first, second = blocks(readme, "python")
+    assert "CosineLinear" in first
+    assert first.count("assert ") >= 3
     names: dict[str, object] = {}
-    exec(compile(example, "README.md", "exec"), names)
+    for example in (first, second):
+        assert len([line for line in example.splitlines() if line.strip()]) <= 10
+        exec(compile(example, "README.md", "exec"), names)
     assert names["cosines"].shape == (100, 1000)
+    assert names["network"][0].weight.norm(dim=1).max() <= 2
 
 
 def test_commands_run_as_written(readme: str, tmp_path: Path) -> None:

@@ -83,9 +83,6 @@ class Case:
         ``(x, w, dy)`` to the gradients of those entries that are learned.
     estimates
         ``(x, w, seen)`` to the output in evaluation after one batch ``seen`` in training.
-    slack
-        What the technique loses more than a cosine does, in half precision above all: it multiplies
-        every tolerance.
     """
 
     name: str
@@ -102,7 +99,6 @@ class Case:
     state: dict[str, oracles.Array] = field(default_factory=dict)
     state_gradients: Callable[[Any, Any, Any], dict[str, oracles.Array]] | None = None
     estimates: Callable[[Any, Any, Any], oracles.Array] | None = None
-    slack: float = 1.0
 
     def build(self, **factory: Any) -> nn.Module:
         """The module in the state that ``function`` and the oracle use."""
@@ -162,12 +158,12 @@ class Case:
     def alike(self, found: Tensor, expected: Tensor, tolerance: float = 1e-14) -> None:
         """Assert that two ways to one result agree, to ``tolerance`` for numbers of size 1."""
         size = max(1.0, expected.detach().abs().max().item()) if expected.numel() else 1.0
-        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * self.slack * size)
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * size)
 
     def tolerance(self, dtype: torch.dtype, expected: Any = 0.0, factor: float = 8.0) -> float:
-        """``factor`` machine epsilons for outputs of size 1, more for larger ones and lossy techniques."""
+        """``factor`` machine epsilons for outputs of size 1, more for larger ones."""
         size = max(1.0, float(abs(expected).max())) if np.size(expected) else 1.0
-        return factor * self.slack * torch.finfo(dtype).eps * size
+        return factor * torch.finfo(dtype).eps * size
 
 
 def numbers(tensor: Tensor) -> oracles.Array:

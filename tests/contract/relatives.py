@@ -83,8 +83,6 @@ def enter(
     input_shape: tuple[int, ...],
     stages: Sequence[Stage],
     laws: set[Law],
-    *,
-    slack: float = 4.0,
     **geometry: Any,
 ) -> None:
     """Register one layer; ``stages`` name the entries of their own module, the first one's place being 0."""
@@ -112,7 +110,6 @@ def enter(
             state=state,
             state_gradients=layer.state_gradients,
             estimates=layer.estimates if Law.STATEFUL in laws else None,
-            slack=slack,
         )
     )
 

@@ -98,7 +98,7 @@ def test_the_whole_stated_range(
     y_plain, dx_plain, dw_plain = (numbers(tensor) for tensor in outcome(case, x, w))
     np.testing.assert_allclose(numbers(y), y_plain, rtol=0, atol=case.tolerance(dtype, y_plain, 16))
     for found, expected, s in ((dx, dx_plain, sx), (dw, dw_plain, sw)):
-        atol = 64 * case.slack * epsilon * np.abs(expected).max()
+        atol = 64 * epsilon * np.abs(expected).max()
         np.testing.assert_allclose(numbers(found) * s, expected, rtol=0, atol=atol)
 
 
@@ -143,7 +143,7 @@ def test_gradients_are_orthogonal_to_what_they_are_gradients_of(case: Case, side
     inner = (blocks(tensor) * blocks(gradient)).sum(dim=1)
     size = blocks(tensor).norm(dim=1) * blocks(gradient).norm(dim=1)
     assert (size > 0.01).all()
-    assert (inner.abs() <= 1e-14 * case.slack * size).all()
+    assert (inner.abs() <= 1e-14 * size).all()
 
 
 @pytest.mark.parametrize("case", cases(Law.BATCH_SHIFT))
@@ -152,7 +152,7 @@ def test_a_vector_added_to_the_whole_batch_changes_nothing(case: Case) -> None:
     x, w = case.draw(12)
     y, dx, dw = outcome(case, x, w)
     sum_over_batch = dx.sum(0) if case.dims == 0 else dx.sum((0, *range(2, dx.dim())))
-    assert (sum_over_batch.abs() <= 1e-14 * case.slack * dx.abs().sum(0).max()).all()
+    assert (sum_over_batch.abs() <= 1e-14 * dx.abs().sum(0).max()).all()
     shift = torch.linspace(-3, 5, x.shape[1], dtype=FLOAT64).reshape(-1, *[1] * case.dims)
     moved = outcome(case, x + shift, w)
     for found, expected in zip(moved, (y, dx, dw), strict=True):

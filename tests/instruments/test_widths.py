@@ -76,7 +76,7 @@ def test_images_count_every_position() -> None:
 
 def test_an_activation_in_place_does_no_harm() -> None:
     torch.manual_seed(0)
-    linear, x = nn.Linear(3, 4), torch.randn(9, 3)
+    linear, x = nn.Linear(3, 4).double(), torch.randn(9, 3, dtype=torch.float64)  # no conversion copies
     (plain,), (inplace,) = (widths(nn.Sequential(linear, nn.ReLU(way)), x) for way in (False, True))
     assert plain == inplace
     (named,) = widths(nn.Sequential(linear, nn.ReLU(True)), x, layers=["0"])
