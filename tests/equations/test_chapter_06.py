@@ -268,7 +268,7 @@ def test_length_under_decay_when_the_gradient_is_orthogonal() -> None:
 
 @pytest.mark.equation("eq-balance")
 def test_descent_with_decay_ends_balanced() -> None:
-    """Literal descent in NumPy. It may end at a kink of a ReLU, where minima like to lie; it holds there too."""
+    """Literal descent in NumPy. Minima like to lie at a kink of a ReLU; the claim holds there too."""
     x, y, strength = normal(12, 3), 4 * normal(12, 2, seed=1), 0.5
     w, u = normal(4, 3, seed=3), normal(2, 4, seed=5)
     assert not np.allclose(np.square(w).sum(1), np.square(u).sum(0), rtol=0.5)

@@ -330,6 +330,6 @@ def test_numbers_in_the_prose(root: Path) -> None:
     notebook = json.loads((root / "book" / "08-layers.ipynb").read_text(encoding="utf-8"))
     prose = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     shrink = math.sqrt(64 * 0.1**2 / 2)  # of a ReLU signal's root mean square, by layer
-    assert f"shrinks by about {shrink:.2f} in each layer" in prose
+    assert f"shrinks to about {shrink:.2f} of its size in each layer" in prose
     assert "for $m \\le 100$ the factor" in prose
     assert math.sqrt(100 - 1) < 10
