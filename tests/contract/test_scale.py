@@ -65,6 +65,14 @@ def test_every_row_may_have_its_own_factor(case: Case, side: str) -> None:
     case.alike(case.weight_blocks(scaled[2]) * sw, case.weight_blocks(dw), 1e-13)
 
 
+@pytest.mark.parametrize("power", [-100, 100])
+@pytest.mark.parametrize("case", cases(Law.ZERO_WEIGHT))
+def test_directions_of_any_length_that_float32_can_hold(case: Case, power: int) -> None:
+    """The squares of these weights do not fit, and need not."""
+    x, w = case.draw(dtype=FLOAT32)
+    assert torch.equal(case.function(x, w * 2.0**power), case.function(x, w))
+
+
 def inside(case: Case, x: Tensor, low: float, high: float, end: float) -> float:
     """A factor that moves the vectors of ``x`` to ``end`` of the range, all of them staying within it."""
     if case.dims == 0:
