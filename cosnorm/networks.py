@@ -328,5 +328,6 @@ def _initialize(network: nn.Sequential, std: float, generator: torch.Generator |
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()
-            if hasattr(layer, "reset_gain"):
-                layer.reset_gain()
+            reset_gain = getattr(layer, "reset_gain", None)  # of weight normalization with a learned gain
+            if callable(reset_gain):
+                reset_gain()
