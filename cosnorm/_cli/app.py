@@ -44,7 +44,7 @@ def list_experiments() -> None:
     """Show the experiments: what each compares, its techniques and its scales."""
     console = Console(highlight=False)
     for experiment in experiments.registry().values():
-        console.print(f"{experiment.name}: {experiment.title}", markup=False)
+        console.print(f"{experiment.name}: {experiment.title}", markup=False, soft_wrap=True)
         rates = Table("technique", "learning rate", "chosen by", box=None, pad_edge=False)
         for norm, rivals in groupby(experiment.techniques.items(), lambda item: item[1].norm or item[0]):
             named = dict(rivals)
