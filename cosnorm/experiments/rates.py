@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
-from cosnorm.experiments.registry import Experiment, Scale, Technique
+from cosnorm.experiments import mnist
+from cosnorm.experiments.registry import Experiment, Technique
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
 
@@ -48,21 +50,17 @@ EXPERIMENT = Experiment(
         competitor(norm, rate): Technique(rate, "ours", norm=norm) for norm in NORMS for rate in RATES
     },
     scales={
-        "smoke": Scale(
-            dataset="digits",
-            sizes=(64, 100, 100, 10),
-            batch_size=50,
+        "smoke": replace(
+            mnist.EXPERIMENT.scales["smoke"],
             epochs=3,
             seeds=1,
+            rates={},
             note="scikit-learn's 8x8 digits, a fifth of the training images held out: for seeing the code "
             "work.",
-            threads=1,
             validation=288,
         ),
-        "short": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
+        "short": replace(
+            mnist.EXPERIMENT.scales["short"],
             epochs=2,
             seeds=1,
             note="The paper's network. The last 10 000 training images are held out and judged on; the test "
@@ -70,18 +68,16 @@ EXPERIMENT = Experiment(
             threads=1,
             validation=10_000,
         ),
-        "paper": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
+        "paper": replace(
+            mnist.EXPERIMENT.scales["paper"],
             epochs=50,
             seeds=3,
             note="As short, for a quarter of the paper's epochs and with three seeds.",
             validation=10_000,
         ),
     },
-    std=0.1,
-    constant=1e-4,
+    std=mnist.EXPERIMENT.std,
+    constant=mnist.EXPERIMENT.constant,
     recorded="loss and number of misclassified examples after every epoch, of training and held-out examples",
     claims=(11,),
     printed={},

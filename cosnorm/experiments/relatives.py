@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cosnorm.experiments.registry import Experiment, Scale, Technique
+from dataclasses import replace
+
+from cosnorm.experiments import mnist
+from cosnorm.experiments.registry import Experiment, Technique
 
 #: The rate of the fewest validation errors in the records of ``rates`` at scale short (a test compares).
 CHOSEN: dict[str, float] = {
@@ -52,41 +55,30 @@ EXPERIMENT = Experiment(
     title="Test errors on MNIST, every technique at a rate chosen on held-out training examples",
     techniques={norm: Technique(CHOSEN[norm], "ours") for norm in CHOSEN},
     scales={
-        "smoke": Scale(
-            dataset="digits",
-            sizes=(64, 100, 100, 10),
-            batch_size=50,
+        "smoke": replace(
+            mnist.EXPERIMENT.scales["smoke"],
             epochs=8,
-            seeds=3,
             rates=CHOSEN_SMOKE,
             note="scikit-learn's 8x8 digits and a small network, rates from `rates` at scale smoke: for "
             "seeing the code work, no evidence for a ranking.",
-            threads=1,
         ),
-        "short": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
+        "short": replace(
+            mnist.EXPERIMENT.scales["short"],
             epochs=8,
-            seeds=3,
             note="The paper's network and data for a twenty-fifth of its epochs, rates from `rates` at scale "
             "short.",
             threads=1,
         ),
-        "paper": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
-            epochs=200,
-            seeds=5,
+        "paper": replace(
+            mnist.EXPERIMENT.scales["paper"],
             note="The paper's network, data and epochs; the rates are those of scale short.",
         ),
     },
-    std=0.1,
-    constant=1e-4,
+    std=mnist.EXPERIMENT.std,
+    constant=mnist.EXPERIMENT.constant,
     recorded="loss and number of misclassified examples after every epoch, of training and test set",
     claims=(1, 13, 18, 20, 21, 23, 24),
     printed={},
     source="",
-    test_examples=10_000,
+    test_examples=mnist.EXPERIMENT.test_examples,
 )

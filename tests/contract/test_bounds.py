@@ -35,9 +35,9 @@ def test_bounded_for_many_draws_and_sizes(case: Case, dtype: torch.dtype) -> Non
 @pytest.mark.parametrize("centered", [False, True], ids=["plain", "centered"])
 def test_parallel_vectors_reach_one_and_never_pass_it(dtype: torch.dtype, centered: bool) -> None:
     generator = torch.Generator().manual_seed(11)
-    # Two lengths and a product of up to 2000 terms: how their sums round is the processor's affair.
-    tolerance = 16 * torch.finfo(dtype).eps
     for size in (2, 3, 5, 10, 33, 100, 784, 2000):
+        # How long sums round is the processor's affair: 784 terms took 8.5 roundings on an AMD EPYC.
+        tolerance = (8 if size <= 100 else 16) * torch.finfo(dtype).eps
         w = torch.randn(60, size, generator=generator, dtype=torch.float64).to(dtype)
         x = torch.cat([w, -w])
         output = functional.cosine_linear(x, w, centered=centered)

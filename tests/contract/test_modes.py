@@ -71,8 +71,8 @@ def test_what_stands_beside_an_example_does_not_matter(case: Case) -> None:
         beside = x.clone()
         beside[1:] = torch.sign(beside[1:]) * neighbour
         output, slope = outcome(beside)
-        torch.testing.assert_close(output, expected[0], rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(slope, expected[1], rtol=1e-5, atol=1e-5)
+        case.alike(output, expected[0], 1e-6)
+        case.alike(slope, expected[1], 1e-5)
 
 
 @pytest.mark.parametrize("case", cases())

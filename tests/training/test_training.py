@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm import training
+from cosnorm import data, training
 from cosnorm.networks import mlp
 from cosnorm.techniques import STRENGTH
 from cosnorm.training import Curves, Replica, resolve_device, train
@@ -104,6 +104,18 @@ def test_descends_as_a_numpy_descent_with_the_papers_gradients() -> None:
     (curves,) = train([settings], dataset, device="cpu")
     np.testing.assert_allclose(curves.train_loss, numpy_losses(dataset, settings), rtol=1e-9)
     assert curves.train_loss[-1] < 0.9 * curves.train_loss[0]
+
+
+@pytest.mark.parametrize("norm", ["none", "cosine", "centered", "batch"])
+def test_learns_the_digits(norm: str) -> None:
+    digits = data.load("digits")
+    rate = {"none": 0.5, "batch": 1.0}.get(norm, 3.0)
+    (curves,) = train([Replica((64, 50, 10), norm, rate, 50, 6, seed=0)], digits, device="cpu")
+    chance = 0.9 * len(digits.test_targets)
+    assert curves.test_error[-1] < 0.15 * chance
+    assert curves.train_loss[-1] < 0.3 * curves.train_loss[0]
+    assert len(curves.test_error) == 6
+    assert curves.diverged_epoch is None
 
 
 @pytest.mark.parametrize("norm", NORMS)
