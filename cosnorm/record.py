@@ -72,7 +72,8 @@ class Record:
         Every setting of the run: dataset, sizes, learning rate, and so on.
     curves
         ``train_loss``, ``train_error``, ``test_loss``, ``test_error``: one entry an epoch; losses in
-        nats to five significant digits, errors as counts of misclassified examples.
+        nats to five significant digits, errors as counts of misclassified examples. After them what
+        the run's observers saw, likewise one entry an epoch.
     final
         ``test_error_mean`` and ``test_error_variance`` (divisor n - 1) over the last ``tail`` epochs,
         ``test_error_min``, ``test_error_last``; all ``None`` if the run diverged, in ``diverged_epoch``.
@@ -257,7 +258,7 @@ def _check(record: Record) -> None:
         missing = [name for name in names if name not in getattr(record, section)]
         if missing:
             raise ValueError(f"{section} lacks {', '.join(missing)}")
-    lengths = {len(record.curves[name]) for name in _CURVES}
+    lengths = {len(curve) for curve in record.curves.values()}
     diverged = record.final["diverged_epoch"]
     epochs = record.settings["epochs"] if diverged is None else diverged - 1
     if lengths != {epochs}:

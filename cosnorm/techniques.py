@@ -115,6 +115,8 @@ class Recipe:
         Whether training fails on a batch of one example in a dense layer.
     needs_positions
         Whether it is defined for convolutions only.
+    stackable
+        Whether :func:`torch.func.vmap` can train several of its networks as one.
     """
 
     label: str
@@ -128,6 +130,7 @@ class Recipe:
     standardized: bool = False
     needs_batch: bool = False
     needs_positions: bool = False
+    stackable: bool = True
 
 
 def _plain(slot: Slot) -> list[nn.Module]:
@@ -241,5 +244,5 @@ TECHNIQUES: dict[str, Recipe] = {
         activated=True,
         standardized=True,
     ),
-    "online": Recipe("online norm", _online, _SCALE_AND_SHIFT),
+    "online": Recipe("online norm", _online, _SCALE_AND_SHIFT, stackable=False),
 }

@@ -11,19 +11,45 @@ Dataset('digits', 1442 training and 355 test examples of shape (8, 8), 10 classe
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from cosnorm.data import _obtain, _status, digits, mnist
+from cosnorm.data import _obtain, _status, cifar10, cifar100, digits, docstrings, mnist, newsgroups, svhn
 from cosnorm.data._source import Source
+from cosnorm.data._text import TextPreparation
 from cosnorm.data.dataset import Dataset, DatasetError, DatasetStatus
+from cosnorm.data.rows import SparseRows
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "DatasetStatus", "fetch", "load", "status"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetError",
+    "DatasetStatus",
+    "SparseRows",
+    "TextPreparation",
+    "fetch",
+    "load",
+    "preparation",
+    "status",
+]
 
-DATASETS: dict[str, Source] = {source.name: source for source in (digits.SOURCE, mnist.SOURCE)}
+DATASETS: dict[str, Source] = {
+    source.name: source
+    for source in (
+        digits.SOURCE,
+        docstrings.SOURCE,
+        mnist.SOURCE,
+        newsgroups.SOURCE,
+        cifar10.SOURCE,
+        cifar100.SOURCE,
+        svhn.SOURCE,
+    )
+}
 """Every dataset by its name, in the order in which they are listed."""
 
 
-def load(name: str, *, progress: bool = True) -> Dataset:
+def load(name: str, *, progress: bool = True, **preparation: Any) -> Dataset:
     """Load a dataset, and download it first where it is missing.
 
     Parameters
@@ -32,6 +58,9 @@ def load(name: str, *, progress: bool = True) -> Dataset:
         A key of :data:`DATASETS`: "digits" needs no files, "mnist" four (11.6 MB compressed).
     progress : bool
         Whether a download shows a bar and notes on standard error.
+    **preparation
+        Settings of how the data is prepared: the fields of :class:`TextPreparation` for "newsgroups" and
+        "docstrings". The others have none.
 
     Returns
     -------
@@ -41,17 +70,38 @@ def load(name: str, *, progress: bool = True) -> Dataset:
     Raises
     ------
     DatasetError
-        There is no dataset of that name, or its files cannot be had, or one in ``$COSNORM_DATA`` is
+        There is no dataset of that name, or no such setting, or its files cannot be had, or one in ``$COSNORM_DATA`` is
         damaged. The message says how to mend it. Damaged files of the cache are renamed to
         ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
     """
     source = _source(name)
+    settings = source.settings(preparation)
     contents = {} if source.embedded else _obtain.obtain(source, progress).contents
     try:
-        return source.parse(contents)
+        return source.parse(contents, *settings)
     except ValueError as error:
         message = f"{source.name} has its official sha256 and still cannot be read: {error}"
         raise DatasetError(message) from error
+
+
+def preparation(name: str, **given: Any) -> dict[str, Any]:
+    """Every setting of a dataset's preparation by name: those given, and the defaults of the others.
+
+    With ``Dataset.sha256``, which covers what the data was read from, it says exactly what ``load`` gives.
+    Empty for a dataset that has no settings. All values are numbers, strings and booleans.
+
+    Raises
+    ------
+    DatasetError
+        There is no dataset of that name, or no such setting, or it does not take such a value.
+
+    Examples
+    --------
+    >>> from cosnorm import data
+    >>> data.preparation("newsgroups", tf="log")["tf"], data.preparation("mnist")
+    ('log', {})
+    """
+    return {key: value for full in _source(name).settings(given) for key, value in asdict(full).items()}
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:

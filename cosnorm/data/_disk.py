@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from cosnorm._locks import HELD_BY_ANOTHER, try_lock
 from cosnorm.data.dataset import DatasetError
 
 CACHE_VARIABLE = "COSNORM_CACHE"
 POLL_SECONDS = 0.2
-HELD_BY_ANOTHER = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
 @contextmanager
@@ -62,7 +61,7 @@ def _acquire(stream: BinaryIO, on_wait: Callable[[], None]) -> bool:
     waited = False
     while True:
         try:
-            _try_lock(stream)
+            try_lock(stream)
             return True
         except OSError as error:
             if error.errno not in HELD_BY_ANOTHER:
@@ -71,16 +70,3 @@ def _acquire(stream: BinaryIO, on_wait: Callable[[], None]) -> bool:
             on_wait()
             waited = True
         time.sleep(POLL_SECONDS)
-
-
-def _try_lock(stream: BinaryIO) -> None:
-    """Lock without waiting; raises OSError. Closing the stream unlocks."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        stream.seek(0)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ from pathlib import Path
 from cosnorm.data._disk import writing
 
 BLOCK = 1 << 16
-USER_AGENT = "cosnorm (+https://arxiv.org/abs/1702.05870)"
+_HEADERS = {"User-Agent": "cosnorm (+https://arxiv.org/abs/1702.05870)", "Accept-Encoding": "identity"}
 
 
 class MirrorError(Exception):
@@ -58,6 +58,22 @@ def download(url: str, part: Path, size: int, show: Callable[[int], None], patie
                 raise
 
 
+def announced_size(url: str, patience: Patience) -> int:
+    """How many bytes the server says that a file has. Raises MirrorError where it does not say."""
+    request = urllib.request.Request(url, headers=_HEADERS, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=patience.timeout, context=_trust()) as response:
+            length = response.headers.get("Content-Length", "")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise MirrorError(f"answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(f"cannot be reached: {_explain(error, patience)}") from error
+    if not length.isdigit():
+        raise MirrorError("does not say how many bytes the file has")
+    return int(length)
+
+
 def _request(url: str, part: Path, size: int, show: Callable[[int], None], patience: Patience) -> None:
     """Ask once, for the bytes that are missing."""
     have = _length(part)
@@ -66,9 +82,7 @@ def _request(url: str, part: Path, size: int, show: Callable[[int], None], patie
     show(have)
     if have == size:
         return
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
     answered = False
     try:
         request = urllib.request.Request(url, headers=headers)

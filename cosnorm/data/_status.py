@@ -11,7 +11,7 @@ def status(source: Source) -> DatasetStatus:
     """See :func:`cosnorm.data.status`."""
     try:
         if source.embedded:
-            source.parse({})
+            source.parse({}, *source.settings({}))
             return DatasetStatus(source.name, None, "embedded", f"{source.title}: no files needed")
         return _of_files(source, inspect(source))
     except DatasetError as error:

@@ -10,6 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cosnorm.data._draw import drawn
+from cosnorm.data.rows import SparseRows
+
 State = Literal["embedded", "ready", "missing", "damaged"]
 
 
@@ -25,22 +28,23 @@ class Dataset:
     ----------
     name : str
         The name it is loaded by.
-    train_inputs, test_inputs : ndarray of uint8, shape (N, *shape)
-        The raw inputs: ``shape`` is ``(28, 28)`` for MNIST. Divide by ``maximum`` to reach [0, 1].
+    train_inputs, test_inputs : ndarray of uint8, shape (N, *shape), or SparseRows
+        The raw inputs: ``shape`` is ``(28, 28)`` for MNIST. Divide by ``maximum`` to reach [0, 1]. Text
+        comes as features that are ready for use, in a :class:`cosnorm.data.SparseRows`.
     train_targets, test_targets : ndarray of int64, shape (N,)
         The class of each example, an index into ``classes``.
     classes : tuple of str
         The name of each class.
     maximum : float
-        The largest value that an input can take.
+        The largest value that an input can take; 1.0 for text, which a few test inputs may exceed.
     sha256 : str
         What the data was read from, in one figure: records carry it. Each loader says what it covers.
     """
 
     name: str
-    train_inputs: NDArray[np.uint8]
+    train_inputs: NDArray[np.uint8] | SparseRows
     train_targets: NDArray[np.int64]
-    test_inputs: NDArray[np.uint8]
+    test_inputs: NDArray[np.uint8] | SparseRows
     test_targets: NDArray[np.int64]
     classes: tuple[str, ...]
     maximum: float
@@ -59,7 +63,9 @@ class Dataset:
     def hold_out(self, count: int) -> Dataset:
         """The same training set split: its last ``count`` examples stand in for the test set.
 
-        For choosing settings without a look at the test set, which is not in the result.
+        For choosing settings without a look at the test set, which is not in the result. Where the
+        examples are sorted by class, as text is, the last ones would be of one class: ``count`` drawn at
+        random are taken instead, always the same.
 
         Raises
         ------
@@ -77,13 +83,22 @@ class Dataset:
                 f"count must be from 1 to {len(self.train_targets) - 1}, so that both parts have examples, "
                 f"got {count}"
             )
+        kept, held = self._split(count)
         return replace(
             self,
-            train_inputs=self.train_inputs[:-count],
-            train_targets=self.train_targets[:-count],
-            test_inputs=self.train_inputs[-count:],
-            test_targets=self.train_targets[-count:],
+            train_inputs=self.train_inputs[kept],
+            train_targets=self.train_targets[kept],
+            test_inputs=self.train_inputs[held],
+            test_targets=self.train_targets[held],
         )
+
+    def _split(self, count: int) -> tuple[slice, slice] | tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which training examples :meth:`hold_out` keeps, and which it holds out."""
+        total = len(self.train_targets)
+        if np.any(np.diff(self.train_targets) < 0):
+            return slice(total - count), slice(total - count, total)
+        held = drawn(count, total, seed=0)
+        return np.setdiff1d(np.arange(total), held), held
 
     def __repr__(self) -> str:
         """The sizes, never the arrays."""

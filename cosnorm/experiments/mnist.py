@@ -12,6 +12,9 @@ EXPERIMENT = Experiment(
         "cosine": Technique(10.0, "paper"),
         "centered": Technique(10.0, "ours"),
         "batch": Technique(5.0, "paper"),
+        "weight": Technique(5.0, "paper"),
+        "max_norm": Technique(1.0, "paper"),
+        "layer": Technique(1.0, "ours"),
     },
     scales={
         "smoke": Scale(
@@ -20,7 +23,7 @@ EXPERIMENT = Experiment(
             batch_size=50,
             epochs=20,
             seeds=3,
-            rates={"none": 0.5, "cosine": 3.0, "batch": 1.0},
+            rates={"none": 0.5, "cosine": 3.0, "batch": 1.0, "weight": 0.3, "max_norm": 0.3, "layer": 0.3},
             note="scikit-learn's 8x8 digits and a small network, on which cosine at 10 and batch norm at 5 "
             "leave some seeds at chance. Each rate is among the best of a few tried on seeds 0-5 by test "
             "error, as rates were chosen in the paper: good for seeing the code work, no evidence for a "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cosnorm.training import Replica
 
@@ -25,11 +26,15 @@ class Technique:
         Who chose that rate: ``"paper"`` or ``"ours"``.
     norm
         As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name.
+    settings
+        Fields of :class:`cosnorm.training.Replica` in which this competitor differs. ``layers`` stands
+        for a number of weight layers: the first hidden width is repeated as often as needed.
     """
 
     learning_rate: float
     source: str
     norm: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Scale:
     validation
         So many examples from the end of the training set are held out and stand in for the test set,
         which is then not touched; 0 uses the test set.
+    settings
+        Further fields of :class:`cosnorm.training.Replica`, for every competitor.
+    preparation
+        Settings of the dataset's preparation, for :func:`cosnorm.data.load`.
     """
 
     dataset: str
@@ -65,19 +74,38 @@ class Scale:
     note: str = ""
     threads: int | None = None
     validation: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preparation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tail(self) -> int:
-        """Last epochs that a run is judged by: a quarter, at most the paper's 50."""
-        return max(1, min(50, self.epochs // 4))
+        """Last epochs that a run is judged by; see :func:`tail`."""
+        return tail(self.epochs)
+
+
+def tail(epochs: int) -> int:
+    """Last epochs that a run of so many is judged by: a quarter, at most the paper's 50."""
+    return max(1, min(50, epochs // 4))
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the paper's table: mean and variance of the test error over the last epochs, one run."""
+    """What the paper prints of a competitor, from one run.
 
-    mean: float
-    variance: float
+    Attributes
+    ----------
+    mean, variance
+        Of the test errors over the last epochs: counts, whatever the paper's unit.
+    minimum
+        Lowest test error.
+    steps
+        Steps to the baseline's lowest test error; an upper bound for the technique.
+    """
+
+    mean: float | None = None
+    variance: float | None = None
+    minimum: float | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,23 +167,32 @@ class Experiment:
                 f"choose from {', '.join(self.techniques)}, or all"
             )
         _, chosen = self.scale(scale)
-        return Replica(
-            sizes=chosen.sizes,
-            norm=self.techniques[technique].norm or technique,
-            learning_rate=chosen.rates.get(technique, self.techniques[technique].learning_rate),
-            batch_size=chosen.batch_size,
-            epochs=chosen.epochs,
-            seed=seed,
-            constant=self.constant,
-            std=self.std,
-        )
+        rival = self.techniques[technique]
+        settings: dict[str, Any] = {
+            "sizes": chosen.sizes,
+            "norm": rival.norm or technique,
+            "learning_rate": chosen.rates.get(technique, rival.learning_rate),
+            "batch_size": chosen.batch_size,
+            "epochs": chosen.epochs,
+            "seed": seed,
+            "constant": self.constant,
+            "std": self.std,
+            **chosen.settings,
+            **rival.settings,
+        }
+        layers = settings.pop("layers", None)
+        if layers is not None:
+            first, width, *_, last = settings["sizes"]
+            settings["sizes"] = (first, *[width] * (layers - 1), last)
+        return Replica(**settings)
 
 
 def registry() -> dict[str, Experiment]:
     """Every experiment by name."""
-    from cosnorm.experiments import mnist, rates, relatives
+    from cosnorm.experiments import cifar10, depth, mnist, newsgroups, noise, preactivation, rates, relatives
 
-    return {module.EXPERIMENT.name: module.EXPERIMENT for module in (mnist, relatives, rates)}
+    modules = (mnist, preactivation, noise, depth, newsgroups, cifar10, relatives, rates)
+    return {module.EXPERIMENT.name: module.EXPERIMENT for module in modules}
 
 
 def get(name: str) -> Experiment:

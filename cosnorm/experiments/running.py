@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cosnorm import data, provenance, record
-from cosnorm.experiments.registry import Experiment, Scale, get
+from cosnorm.experiments.checkpoints import CheckpointFile
+from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments.registry import Experiment, get, tail
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
-from cosnorm.training import Curves, Replica, Watcher, resolve_device, train
+from cosnorm.training import Curves, Hooks, Replica, Watcher, resolve_device, train_with
+
+#: Seconds between two checkpoints of a run, and between two looks at a run that another process makes.
+CHECKPOINT_SECONDS = 30.0
+WAIT_SECONDS = 0.5
+#: Stacks trained at the same time on a CUDA device, each on a stream of its own.
+CUDA_PARALLEL = 4
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,14 @@ def run(
     progress: bool = False,
     on_epoch: Watcher | None = None,
     on_record: Finisher | None = None,
+    checkpoint_every: float = CHECKPOINT_SECONDS,
 ) -> list[Record]:
     """Run an experiment and return one record a run.
+
+    Several runs are trained at the same time: on a CPU one a thread, of as many threads as
+    :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
+    checkpoint and ends in the same record, on the same machine to the last bit. Several processes may
+    share a folder: each run is claimed by one of them, and the others wait for its record.
 
     Parameters
     ----------
@@ -112,7 +127,10 @@ def run(
     progress
         Print one line a finished run, and show the download of a dataset.
     on_epoch, on_record
-        Called after each epoch, and with each record and whether it had been there before.
+        Called after each epoch, and with each record and whether it had been there before. Records
+        come in the order of the result, epochs as they happen.
+    checkpoint_every
+        Seconds between two checkpoints of a run, kept in the folder until its record is written.
 
     Returns
     -------
@@ -138,37 +156,157 @@ def run(
     settled = plan(name, norms, scale, seeds, device)
     if records is not None:
         record.prepare_folder(records)
-    present = stored(settled, records)
-    provenance.environment(settled.device)  # notes the commit now: long runs outlive it
-    chosen = settled.experiment.scales[settled.scale]
-    dataset = None
-    results = []
-    for technique, seed in settled.runs:
-        result = present.get((technique, seed))
-        if result is None:
-            dataset = dataset or _load(chosen, progress)
-            with _threads(chosen.threads):
-                result = _run_one(settled, technique, seed, dataset, on_epoch)
-            if records is not None:
-                record.write(result, records)
-        if on_record is not None:
-            on_record(result, (technique, seed) in present)
-        if progress:
-            print(describe(result), flush=True)
-        results.append(result)
-    return results
+    return Running(settled, records, progress, on_epoch, on_record, checkpoint_every).run()
 
 
-def _load(scale: Scale, progress: bool) -> data.Dataset:
-    dataset = data.load(scale.dataset, progress=progress)
+def load_data(settled: Plan, progress: bool = False) -> data.Dataset:
+    """The dataset of a plan, prepared, with the held-out examples in place of the test set if it has some."""
+    scale = settled.experiment.scales[settled.scale]
+    dataset = data.load(scale.dataset, progress=progress, **scale.preparation)
     return dataset.hold_out(scale.validation) if scale.validation else dataset
 
 
+class Running(Hooks):
+    """The runs of a plan that are trained by this process: claims, checkpoints and records of each.
+
+    Parameters
+    ----------
+    settled
+        What to run.
+    folder
+        Where records, checkpoints and locks lie; ``None`` keeps all in memory.
+    progress, on_epoch, on_record, checkpoint_every
+        As for :func:`run`.
+    """
+
+    def __init__(
+        self,
+        settled: Plan,
+        folder: Path | str | None,
+        progress: bool = False,
+        on_epoch: Watcher | None = None,
+        on_record: Finisher | None = None,
+        checkpoint_every: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self.settled, self.folder, self.progress = settled, folder, progress
+        self.on_epoch, self.on_record, self.every = on_epoch, on_record, checkpoint_every
+        self.results = stored(settled, folder)
+        self.present = set(self.results)
+        self.claims: dict[int, Claim] = {}
+        self._checkpoints: dict[int, CheckpointFile] = {}
+        self._told = 0
+        provenance.environment(settled.device)  # notes the commit now: long runs outlive it
+
+    def run(self) -> list[Record]:
+        """Train what has no record; runs that another process has claimed are waited for."""
+        runs = self.settled.runs
+        self._tell()
+        if len(self.results) < len(runs):
+            self.dataset = load_data(self.settled, self.progress)
+            while missing := [run for run in runs if run not in self.results]:
+                self.train(missing)
+                if any(run not in self.results for run in missing):
+                    time.sleep(WAIT_SECONDS)
+                    self._look_again(missing)
+        return [self.results[run] for run in runs]
+
+    def train(self, missing: list[tuple[str, int]]) -> None:
+        """Train those of the missing runs that nobody else is training."""
+        self.missing = missing
+        chosen = self.settled.experiment.scales[self.settled.scale]
+        on_cpu = self.settled.device.type == "cpu"
+        threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
+        # On a processor every run gets its own threads, so that its result does not depend on their number.
+        parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
+        try:
+            with _threads(threads):
+                train_with(
+                    self,
+                    [self.settled.replica(*run) for run in missing],
+                    self.dataset,
+                    device=self.settled.device,
+                    parallel=parallel,
+                )
+        finally:
+            for claim in self.claims.values():
+                claim.release()
+            self.claims.clear()
+
+    def start(self, index: int) -> bool:
+        """Claim a run, unless another process holds it or has just finished it."""
+        if self.folder is None:
+            return True
+        path = self._path(self.missing[index])
+        claim = Claim(path)
+        if not claim.taken:
+            return False
+        if path.exists():
+            claim.release(remove=True)
+            return False
+        self.claims[index] = claim
+        return True
+
+    def checkpoint(self, index: int) -> CheckpointFile | None:
+        """The file that keeps the state of a run."""
+        if self.folder is None:
+            return None
+        if index not in self._checkpoints:
+            run = self.missing[index]
+            identity = {
+                "settings": _settings(self.settled, self.settled.replica(*run)),
+                "seed": run[1],
+                "dataset": self.dataset.sha256,
+                "device": self.settled.device.type,
+            }
+            self._checkpoints[index] = CheckpointFile(self._path(run), identity, self.every)
+        return self._checkpoints[index]
+
+    def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
+        """Pass an epoch on."""
+        if self.on_epoch is not None:
+            self.on_epoch(replica, curves)
+
+    def finish(self, index: int, curves: Curves) -> None:
+        """Make the record, write it, and clear away what was only needed until then."""
+        run = self.missing[index]
+        result = make_record(self.settled, *run, self.dataset, curves)
+        if self.folder is not None:
+            record.write(result, self.folder)
+            checkpoint = self._checkpoints.pop(index, None)
+            if checkpoint is not None:
+                checkpoint.remove()
+            self.claims.pop(index).release(remove=True)
+        self.results[run] = result
+        self._tell()
+
+    def _path(self, run: tuple[str, int]) -> Path:
+        assert self.folder is not None
+        return record.path_of(self.folder, self.settled.experiment.name, self.settled.scale, *run)
+
+    def _look_again(self, missing: list[tuple[str, int]]) -> None:
+        """Take in what another process has finished meanwhile."""
+        found = stored(self.settled, self.folder)
+        self.present |= {run for run in missing if run in found}
+        self.results |= found
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell of finished runs in the order of the plan, each as soon as all before it are told of."""
+        runs = self.settled.runs
+        while self._told < len(runs) and runs[self._told] in self.results:
+            run = runs[self._told]
+            if self.on_record is not None:
+                self.on_record(self.results[run], run in self.present)
+            if self.progress:
+                print(describe(self.results[run]), flush=True)
+            self._told += 1
+
+
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _threads(count: int) -> Iterator[None]:
     """Compute with so many processor threads, then with as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -212,15 +350,10 @@ def describe(result: Record) -> str:
     )
 
 
-def _run_one(
-    settled: Plan, technique: str, seed: int, dataset: data.Dataset, on_epoch: Watcher | None
-) -> Record:
+def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset, curves: Curves) -> Record:
+    """The record of a run of a plan, from its curves."""
     replica = settled.replica(technique, seed)
-    if settled.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(settled.device)
-    (curves,) = train([replica], dataset, device=settled.device, on_epoch=on_epoch)
     memory, kind = provenance.peak_memory(settled.device)
-    tail = settled.experiment.scales[settled.scale].tail
     return Record(
         experiment=settled.experiment.name,
         scale=settled.scale,
@@ -232,11 +365,12 @@ def _run_one(
             "test_examples": len(dataset.test_targets),
         },
         curves=_rounded(curves),
-        final=record.summarize(curves.test_error, tail, curves.diverged_epoch),
+        final=record.summarize(curves.test_error, tail(replica.epochs), curves.diverged_epoch),
         cost={
             "seconds": record.significant(curves.seconds),
             "peak_memory_bytes": memory,
             "peak_memory_of": kind,
+            "runs_at_once": curves.at_once,
         },
         provenance={
             **provenance.environment(settled.device),
@@ -251,8 +385,11 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
     scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
     return {
         "dataset": scale.dataset,
-        "inputs": "divided by the largest value that one can take",
-        "network": "mlp",
+        "inputs": _inputs(scale.dataset, replica),
+        "preparation": data.preparation(scale.dataset, **scale.preparation) or None,
+        "network": "convnet" if replica.channels else "mlp",
+        "channels": list(replica.channels) or None,
+        "kernel_size": replica.kernel_size if replica.channels else None,
         "sizes": list(replica.sizes),
         "norm": replica.norm,
         "activation": "relu",
@@ -267,24 +404,38 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
         "batch_size": replica.batch_size,
         "order": "all training examples once an epoch, shuffled anew each time",
         "epochs": replica.epochs,
-        "tail": scale.tail,
+        "tail": tail(replica.epochs),
         "precision": "float32",
         "train_curves": "each example counted when its minibatch came up, before that step's update",
         "test_statistics": recipe.inference,
         "norm_settings": dict(recipe.settings) or None,
+        "images": None if replica.images is None else asdict(replica.images),
+        "dropout": list(replica.dropout) if any(replica.dropout) else None,
+        "average": replica.average,
+        "magnitude": None if replica.magnitude == 1 else replica.magnitude,
+        "observed": list(replica.observe) or None,
         "held_out": f"the last {scale.validation} training examples, in place of the test set"
         if scale.validation
         else None,
     }
 
 
-def _rounded(curves: Curves) -> dict[str, list[Any]]:
-    def short(values: Sequence[float]) -> list[float]:
-        return [record.significant(value) for value in values]
+def _inputs(dataset: str, replica: Replica) -> str:
+    if data.preparation(dataset):
+        return "as prepared"
+    if replica.images is not None and replica.images.whiten:
+        return "each image minus its mean, divided by its deviation"
+    return "divided by the largest value that one can take"
 
-    return {
-        "train_loss": short(curves.train_loss),
-        "train_error": list(curves.train_error),
-        "test_loss": short(curves.test_loss),
-        "test_error": list(curves.test_error),
-    }
+
+def _rounded(curves: Curves) -> dict[str, list[Any]]:
+    names = ("train_loss", "train_error", "test_loss", "test_error")
+    seen = {name: getattr(curves, name) for name in names} | curves.observed
+    return {name: _short(values) for name, values in seen.items()}
+
+
+def _short(value: Any) -> Any:
+    """Floats to five significant digits, in lists too; counts as they are."""
+    if isinstance(value, list):
+        return [_short(entry) for entry in value]
+    return record.significant(value) if isinstance(value, float) else value

@@ -73,6 +73,16 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         getattr(self, f"play_{behaviour}")(self.server.files[file], start)
 
+    def do_HEAD(self) -> None:
+        """Say how long the file is, which is not counted as a request for it."""
+        _, behaviour, file = self.path.split("/", 2)
+        if behaviour == "forbidden":
+            self.answer(403, b"")
+        elif behaviour == "reticent":
+            self.answer(200, b"")
+        else:
+            self.answer(200, b"", Content_Length=len(self.server.files[file]))
+
     def answer(self, status: int, body: bytes, **headers: object) -> None:
         """Send a whole answer."""
         self.send_response(status)

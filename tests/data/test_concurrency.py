@@ -96,7 +96,7 @@ def test_a_file_system_without_locks(
     def refuse(stream: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(_disk, "_try_lock", refuse)
+    monkeypatch.setattr(_disk, "try_lock", refuse)
     load("tiny", progress=False)
     assert status("tiny").state == "ready"
     assert (cache / f"{IMAGES}.part").read_bytes() == b"of another process"

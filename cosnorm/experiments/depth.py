@@ -1,0 +1,40 @@
+"""Figure 5 of the paper: cosine networks of two to five weight layers (§5.1.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cosnorm.experiments import mnist
+from cosnorm.experiments.registry import Printed, Technique
+
+#: Lowest test error in the paper, by the number of weight layers.
+MINIMA = {2: 155, 3: 143, 4: 140, 5: 129}
+
+
+def competitor(layers: int) -> str:
+    """The name of the network with so many weight layers, such as ``cosine-3-layers``."""
+    return f"cosine-{layers}-layers"
+
+
+EXPERIMENT = replace(
+    mnist.EXPERIMENT,
+    name="depth",
+    title="Test errors on MNIST of cosine networks with two to five weight layers",
+    techniques={
+        competitor(layers): Technique(10.0, "paper", "cosine", {"layers": layers}) for layers in MINIMA
+    },
+    scales={
+        "smoke": replace(
+            mnist.EXPERIMENT.scales["smoke"], rates={competitor(layers): 3.0 for layers in MINIMA}
+        ),
+        "short": replace(
+            mnist.EXPERIMENT.scales["short"],
+            epochs=10,
+            note="The paper's networks, data and rate for a twentieth of its epochs.",
+        ),
+        "paper": mnist.EXPERIMENT.scales["paper"],
+    },
+    claims=(7,),
+    printed={competitor(layers): Printed(minimum=minimum) for layers, minimum in MINIMA.items()},
+    source="Luo et al. (2017), section 5.1.4",
+)

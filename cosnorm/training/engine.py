@@ -1,0 +1,397 @@
+"""From a list of replicas to their curves: units of work, in threads, epoch by epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cosnorm.data.rows import SparseRows
+from cosnorm.techniques import TECHNIQUES
+from cosnorm.training.capture import CapturedStep, Steps
+from cosnorm.training.device import resolve_device
+from cosnorm.training.evaluation import evaluate
+from cosnorm.training.loop import Loop
+from cosnorm.training.observers import OBSERVERS
+from cosnorm.training.replica import Curves, Replica
+from cosnorm.training.splits import Examples, SparseSplit, Split, place
+from cosnorm.training.stack import Stack
+from cosnorm.training.trainee import Trainee
+
+#: Called after every epoch with the replica and its curves so far.
+Watcher = Callable[[Replica, Curves], None]
+#: Most replicas in one stack; more gain nothing and cost memory.
+LARGEST_STACK = 64
+
+
+class Checkpoint(Protocol):
+    """Where one replica's state is kept between epochs."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from, if there is one."""
+        ...
+
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Keep the state that ``state()`` gives, or leave it if the last one is recent enough."""
+        ...
+
+
+class Hooks:
+    """What the caller of :func:`train_with` wants to hear; the base does nothing.
+
+    One call at a time, whichever thread it comes from.
+    """
+
+    def start(self, index: int) -> bool:
+        """Whether replica ``index`` is to be trained now; it is skipped otherwise."""
+        del index
+        return True
+
+    def checkpoint(self, index: int) -> Checkpoint | None:
+        """Where replica ``index`` keeps its state."""
+        del index
+        return None
+
+    def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
+        """An epoch of a replica is done."""
+
+    def finish(self, index: int, curves: Curves) -> None:
+        """A replica is done, or has diverged."""
+
+
+def train(
+    replicas: Sequence[Replica],
+    dataset: Examples,
+    *,
+    device: str | torch.device = "auto",
+    on_epoch: Watcher | None = None,
+    parallel: int = 1,
+    stacked: bool | None = None,
+) -> list[Curves]:
+    """Train every replica by plain gradient descent on the cross-entropy, evaluating after each epoch.
+
+    A replica's curves depend on its own settings only, not on the others in the list. On a CPU, with
+    the same number of threads, they are the same to the last bit each time; a stack gives the same to
+    rounding.
+
+    Parameters
+    ----------
+    replicas
+        The networks to train.
+    dataset
+        Training and test examples; inputs are bytes of any shape ``(N, *shape)``, divided by
+        ``maximum`` so that they lie in [0, 1], or sparse rows.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device.
+    on_epoch
+        Called after each epoch with the replica and its curves so far.
+    parallel
+        Units of work trained at the same time, each in a thread of its own. A unit is one replica on a
+        CPU, where torch should have one thread then (:func:`torch.set_num_threads`), and a stack of
+        replicas on a CUDA device.
+    stacked
+        Whether replicas that differ in seed and rate alone are trained as one stack of tensors; ``None``
+        does so on a CUDA device. Sparse inputs and ``"online"`` are trained one by one in any case.
+
+    Raises
+    ------
+    ValueError
+        If a replica does not fit the dataset, or batch normalization would meet a batch of one example.
+
+    Examples
+    --------
+    >>> from cosnorm import data
+    >>> replica = Replica((64, 30, 10), "cosine", 2.0, batch_size=50, epochs=3, seed=0)
+    >>> curves, = train([replica], data.load("digits"), device="cpu")
+    >>> len(curves.test_error)
+    3
+    """
+    hooks = _Watching(on_epoch)
+    train_with(hooks, replicas, dataset, device=device, parallel=parallel, stacked=stacked)
+    return [hooks.finished[index] for index in range(len(replicas))]
+
+
+class _Watching(Hooks):
+    """Keeps the curves and calls a watcher."""
+
+    def __init__(self, watcher: Watcher | None) -> None:
+        self.watcher = watcher
+        self.finished: dict[int, Curves] = {}
+
+    def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
+        if self.watcher is not None:
+            self.watcher(replica, curves)
+
+    def finish(self, index: int, curves: Curves) -> None:
+        self.finished[index] = curves
+
+
+def train_with(
+    hooks: Hooks,
+    replicas: Sequence[Replica],
+    dataset: Examples,
+    *,
+    device: str | torch.device = "auto",
+    parallel: int = 1,
+    stacked: bool | None = None,
+) -> None:
+    """As :func:`train`, but everything is reported to ``hooks``, which may skip replicas or keep states.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`train`.
+    """
+    for replica in replicas:
+        check(replica, dataset)
+    where = resolve_device(device)
+    stacked = where.type == "cuda" if stacked is None else stacked
+    stacked = stacked and not isinstance(dataset.train_inputs, SparseRows)
+    session = _Session(hooks, replicas, dataset, where)
+    units = _units(replicas) if stacked else [[index] for index in range(len(replicas))]
+    session.run(units, parallel)
+
+
+def _units(replicas: Sequence[Replica]) -> list[list[int]]:
+    """Places of the replicas that can be trained as one stack, in the order of the first of each."""
+    groups: dict[object, list[int]] = {}
+    for index, replica in enumerate(replicas):
+        alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
+        groups.setdefault(alike if TECHNIQUES[replica.norm].stackable else index, []).append(index)
+    return [
+        group[begin : begin + LARGEST_STACK]
+        for group in groups.values()
+        for begin in range(0, len(group), LARGEST_STACK)
+    ]
+
+
+class _Session:
+    """One call of the engine: the dataset on the device, and the units that are trained on it."""
+
+    def __init__(
+        self, hooks: Hooks, replicas: Sequence[Replica], dataset: Examples, device: torch.device
+    ) -> None:
+        self.hooks, self.replicas, self.dataset, self.device = hooks, replicas, dataset, device
+        self.parallel = 1
+        self._splits: dict[object, tuple[Split, Split]] = {}
+        #: Held where threads would meet: reports to the caller, and torch's global random numbers.
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+
+    def run(self, units: list[list[int]], parallel: int) -> None:
+        """Train the units, some at the same time; the first error ends all of them."""
+        self.parallel = min(parallel, len(units))
+        if self.parallel <= 1:
+            for unit in units:
+                self._train(unit)
+            return
+        with ThreadPoolExecutor(self.parallel) as pool:
+            try:
+                for done in [pool.submit(self._train_in_thread, unit) for unit in units]:
+                    done.result()
+            except BaseException:
+                self._stopped.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _train_in_thread(self, unit: list[int]) -> None:
+        if self.device.type == "cuda":
+            # A stream of its own, so that units share the device instead of queueing.
+            with torch.cuda.stream(torch.cuda.Stream(self.device)):
+                self._train(unit)
+        else:
+            self._train(unit)
+
+    def _train(self, unit: list[int]) -> None:
+        try:
+            with self._lock:
+                unit = [index for index in unit if not self._stopped.is_set() and self.hooks.start(index)]
+            # What was stopped after different numbers of epochs is not in step any more.
+            by_epoch: dict[int, dict[int, Trainee]] = {}
+            for index in unit:
+                trainee = self.make(index)
+                by_epoch.setdefault(trainee.epoch, {})[index] = trainee
+            for trainees in by_epoch.values():
+                _Unit(self, trainees).train()
+        except _StoppedError:
+            return
+        except BaseException:
+            self._stopped.set()
+            raise
+
+    def splits(self, replica: Replica) -> tuple[Split, Split]:
+        """Training and test examples as the replica wants them; test images are never distorted."""
+        flat = not replica.channels
+        with self._lock:
+            if (replica.images, flat) not in self._splits:
+                still = None if replica.images is None else dataclasses.replace(replica.images, augment=False)
+                self._splits[replica.images, flat] = (
+                    place(self.dataset, "train", self.device, replica.images, flat),
+                    place(self.dataset, "test", self.device, still, flat),
+                )
+            return self._splits[replica.images, flat]
+
+    def make(self, index: int) -> Trainee:
+        """A replica ready to train, with its state from before if it has one."""
+        training, _ = self.splits(self.replicas[index])
+        with self._lock:
+            trainee = Trainee(self.replicas[index], training, self.device)
+            checkpoint = self.hooks.checkpoint(index)
+        state = None if checkpoint is None else checkpoint.load()
+        if state is not None:
+            trainee.restore(state)
+        return trainee
+
+    def report(self, index: int, trainee: Trainee) -> None:
+        """An epoch is done: tell, and keep the state."""
+        with self._lock:
+            self.hooks.epoch(index, trainee.replica, trainee.curves)
+            checkpoint = self.hooks.checkpoint(index)
+        if checkpoint is not None and trainee.epoch < trainee.replica.epochs:
+            checkpoint.save(trainee.state)
+
+    def finish(self, index: int, trainee: Trainee) -> None:
+        """A replica is done."""
+        with self._lock:
+            self.hooks.finish(index, trainee.curves)
+
+    def stop_if_asked(self) -> None:
+        """Leave a unit whose results nobody waits for any more."""
+        if self._stopped.is_set():
+            raise _StoppedError
+
+
+class _StoppedError(RuntimeError):
+    """Another unit failed."""
+
+
+class _Unit:
+    """Replicas that are trained together, from the first epoch to the last."""
+
+    def __init__(self, session: _Session, made: dict[int, Trainee]) -> None:
+        self.session = session
+        self.places = {id(trainee): index for index, trainee in made.items()}
+        trainees = list(made.values())
+        self.training, self.testing = session.splits(trainees[0].replica)
+        self.begin = time.perf_counter()
+        self.before = {id(trainee): trainee.curves.seconds for trainee in trainees}
+        self.steps: Steps = (Stack if len(trainees) > 1 else Loop)(trainees, self.training)
+        self.captured: CapturedStep | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training set."""
+        return self.steps.trainees[0].replica.epochs
+
+    def train(self) -> None:
+        """Train until the last epoch, or until every replica has diverged."""
+        while self.steps.trainees and self.steps.trainees[0].epoch < self.epochs:
+            self._descend()
+            kept = [place for place, trainee in enumerate(self.steps.trainees) if self._close(place, trainee)]
+            if len(kept) < len(self.steps.trainees):
+                self.captured = None
+                self.steps.retain(kept)
+        for trainee in self.steps.trainees:
+            self.session.finish(self.places[id(trainee)], trainee)
+
+    def _descend(self) -> None:
+        """One pass over the training set."""
+        order = self.steps.begin_epoch()
+        size = self.steps.trainees[0].replica.batch_size
+        for indices in order.split(size, dim=1):
+            self.session.stop_if_asked()
+            if self._capturable(indices, size):
+                self.captured = self.captured or CapturedStep(self.steps, indices)
+                self.captured(indices)
+            else:
+                self.steps.step(indices)
+
+    def _capturable(self, indices: Tensor, size: int) -> bool:
+        """Whether a CUDA graph can make this step: batches of the common size, of dense inputs."""
+        dense = not isinstance(self.training, SparseSplit)
+        return dense and self.session.device.type == "cuda" and indices.shape[1] == size
+
+    def _close(self, place: int, trainee: Trainee) -> bool:
+        """Evaluate a replica after an epoch; whether it goes on."""
+        count = len(self.training.targets)
+        train_loss = self.steps.losses[place].item() / count
+        test_loss, test_error = evaluate(trainee, self.testing)
+        trainee.epoch += 1
+        curves = trainee.curves
+        curves.seconds = self.before[id(trainee)] + time.perf_counter() - self.begin
+        curves.at_once = len(self.steps.trainees) * self.session.parallel
+        if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
+            curves.diverged_epoch = trainee.epoch
+            self.session.finish(self.places[id(trainee)], trainee)
+            return False
+        curves.train_loss.append(train_loss)
+        curves.train_error.append(int(self.steps.errors[place].item()))
+        curves.test_loss.append(test_loss)
+        curves.test_error.append(test_error)
+        self._observe(trainee)
+        self.session.report(self.places[id(trainee)], trainee)
+        return True
+
+    def _observe(self, trainee: Trainee) -> None:
+        for name in trainee.replica.observe:
+            for curve, value in OBSERVERS[name](trainee, self.testing).items():
+                trainee.curves.observed.setdefault(curve, []).append(value)
+
+
+def check(replica: Replica, dataset: Examples) -> None:
+    """Raise ValueError if a replica cannot be trained on a dataset."""
+    if isinstance(dataset.train_inputs, SparseRows):
+        _check_sparse(replica)
+        features = dataset.train_inputs.width
+    else:
+        features = _features(replica, dataset.train_inputs.shape[1:])
+    classes = int(dataset.train_targets.max()) + 1
+    if replica.sizes[0] != features or replica.sizes[-1] < classes:
+        raise ValueError(
+            f"sizes {replica.sizes} do not fit the dataset: it has {features} features and {classes} classes"
+        )
+    unknown = [name for name in replica.observe if name not in OBSERVERS]
+    if unknown:
+        raise ValueError(f"nothing observes {', '.join(unknown)}; choose from {', '.join(OBSERVERS)}")
+    _check_batches(replica, len(dataset.train_targets))
+
+
+def _features(replica: Replica, shape: tuple[int, ...]) -> int:
+    crop = None if replica.images is None else replica.images.crop
+    if crop is not None:
+        if min(shape[-2:]) < crop:
+            raise ValueError(f"images of {shape[-2]}x{shape[-1]} cannot be cropped to {crop}x{crop}")
+        shape = (*shape[:-2], crop, crop)
+    return math.prod(shape)
+
+
+def _check_sparse(replica: Replica) -> None:
+    asked = {
+        "channels": bool(replica.channels),
+        "images": replica.images is not None,
+        "dropout": any(replica.dropout),
+        "magnitude": replica.magnitude != 1,
+        "average": replica.average is not None,
+        "observe scaled_inputs": "scaled_inputs" in replica.observe,
+        "observe lengths": "lengths" in replica.observe,
+    }
+    refused = [name for name, present in asked.items() if present]
+    if refused:
+        raise ValueError(f"sparse inputs cannot be trained with {', '.join(refused)}; leave that out")
+
+
+def _check_batches(replica: Replica, examples: int) -> None:
+    last = examples % replica.batch_size
+    recipe = TECHNIQUES.get(replica.norm)  # an unknown name is refused where the network is built
+    if recipe is not None and recipe.needs_batch and 1 in (last, replica.batch_size):
+        raise ValueError(
+            "batch normalization cannot be trained on a batch of one example, and batch_size "
+            f"{replica.batch_size} leaves one of {examples}; choose another batch_size"
+        )

@@ -1,0 +1,86 @@
+"""What else may be recorded after an epoch: pre-activations, errors on scaled inputs, lengths of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cosnorm.training.evaluation import evaluated_network
+from cosnorm.training.splits import Split, chunks
+from cosnorm.training.trainee import Trainee
+
+#: Percentiles of the paper's Figure 3, and the units of the last hidden layer they are recorded for: the
+#: first ones, chosen by number and not by looks.
+PERCENTILES = (15, 50, 85)
+UNITS = 5
+#: Factors that test inputs are multiplied by.
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+#: By the name of a curve its entry for the epoch.
+Observation = dict[str, list[float] | float]
+
+
+@torch.inference_mode()
+def preactivation(trainee: Trainee, testing: Split) -> Observation:
+    """Percentiles over the test examples of what enters the last ReLU, ``UNITS`` lists of three.
+
+    ``preactivation_spread`` is the median over all units of the distance from the 15th to the 85th
+    percentile, ``preactivation_scale`` that of the root mean square.
+
+    Raises
+    ------
+    ValueError
+        If the network has no ReLU of its own.
+    """
+    relus = [module for module in trainee.network.modules() if isinstance(module, nn.ReLU)]
+    if not relus:
+        raise ValueError(
+            f"{trainee.replica.norm!r} has its ReLU inside a layer; pre-activations are not seen"
+        )
+    seen: list[Tensor] = []
+    handle = relus[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    try:
+        network = evaluated_network(trainee)
+        for inputs, _ in chunks(testing):
+            network(inputs)
+    finally:
+        handle.remove()
+    values = torch.cat(seen)
+    levels = torch.tensor(PERCENTILES, dtype=values.dtype, device=values.device) / 100
+    percentiles = torch.quantile(values, levels, dim=0)
+    spread = percentiles[-1] - percentiles[0]
+    return {
+        "preactivation": percentiles[:, :UNITS].T.tolist(),
+        "preactivation_spread": spread.median().item(),
+        "preactivation_scale": values.square().mean(0).sqrt().median().item(),
+    }
+
+
+@torch.inference_mode()
+def scaled_inputs(trainee: Trainee, testing: Split) -> Observation:
+    """Errors on the test set when every input is multiplied by each of :data:`FACTORS`."""
+    network = evaluated_network(trainee)
+    errors = torch.zeros(len(FACTORS), dtype=torch.int64, device=trainee.device)
+    for inputs, targets in chunks(testing):
+        for place, factor in enumerate(FACTORS):
+            errors[place] += (network(inputs * factor).argmax(1) != targets).sum()
+    return {"test_error_scaled": errors.tolist()}
+
+
+@torch.inference_mode()
+def lengths(trainee: Trainee, testing: Split) -> Observation:
+    """Median length of a unit's weight vector, one entry a layer, from the input to the output."""
+    del testing
+    layers = [m for m in trainee.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    medians = [layer.weight.detach().flatten(1).norm(dim=1).median().item() for layer in layers]
+    return {"weight_length": medians}
+
+
+#: By name, as in :attr:`cosnorm.training.Replica.observe`.
+OBSERVERS: dict[str, Callable[[Trainee, Split], Observation]] = {
+    "preactivation": preactivation,
+    "scaled_inputs": scaled_inputs,
+    "lengths": lengths,
+}

@@ -1,0 +1,119 @@
+"""What one network to train is, and what is seen of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from cosnorm.training.images import ImageSettings
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One network to train, completely described: two equal replicas give equal curves.
+
+    Attributes
+    ----------
+    sizes
+        Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
+        the number of input features and the widths of the dense layers behind the convolutions.
+    norm, constant, std
+        As for :func:`cosnorm.networks.mlp`.
+    learning_rate
+        Constant step size of plain gradient descent.
+    batch_size
+        Examples a step; the last step of an epoch takes what is left.
+    epochs
+        Passes over the training set.
+    seed
+        Seeds the initial weights and, with generators of their own, the order of the examples, the
+        dropped units and the distortions. All are the same for every technique, so results with one
+        seed can be compared in pairs.
+    channels
+        Of the convolutions of :func:`cosnorm.networks.convnet`; empty for a dense network.
+    kernel_size
+        Side of the convolutions' windows.
+    images
+        Cropping, whitening and distortions of images; ``None`` takes them as they are, in [0, 1].
+    dropout
+        Rates at which units are dropped in training: of the input, and of the hidden layers. What is
+        kept is divided by the rate of keeping, so that nothing changes in evaluation.
+    average
+        Decay of the moving average of the parameters that is evaluated in their place; ``None``
+        evaluates the parameters. After ``n`` steps the decay is at most (1 + n) / (10 + n), as in
+        TensorFlow's ``ExponentialMovingAverage``, so that the initial weights are soon forgotten.
+    magnitude
+        Each training input is multiplied by a random factor between ``1 / magnitude`` and
+        ``magnitude``, its logarithm uniform, drawn anew each epoch; 1 leaves the inputs alone.
+    observe
+        What else is recorded after each epoch: names of :data:`cosnorm.training.observers.OBSERVERS`.
+    """
+
+    sizes: tuple[int, ...]
+    norm: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    seed: int
+    constant: float = 1e-4
+    std: float = 0.1
+    channels: tuple[int, ...] = ()
+    kernel_size: int = 5
+    images: ImageSettings | None = None
+    dropout: tuple[float, float] = (0.0, 0.0)
+    average: float | None = None
+    magnitude: float = 1.0
+    observe: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate}")
+        for name in ("batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if len(self.dropout) != 2 or not all(0 <= rate < 1 for rate in self.dropout):
+            raise ValueError(
+                f"dropout must be two rates (of the input and of hidden units) from 0 to below 1, "
+                f"got {self.dropout}"
+            )
+        if self.average is not None and not 0 <= self.average < 1:
+            raise ValueError(f"average must be a decay from 0 to below 1, or None, got {self.average}")
+        if not (math.isfinite(self.magnitude) and self.magnitude >= 1):
+            raise ValueError(f"magnitude must be a factor of at least 1, got {self.magnitude}")
+        if self.channels and any(self.dropout):
+            raise ValueError("dropout is for dense networks; leave it out, or leave out the channels")
+
+
+@dataclass
+class Curves:
+    """What was seen of one replica, one entry an epoch.
+
+    Attributes
+    ----------
+    train_loss, train_error
+        Mean cross-entropy in nats and number of misclassified examples of the training set, each
+        example counted when its minibatch came up (before that step's update).
+    test_loss, test_error
+        The same over the test set after the epoch's last update.
+    observed
+        One list for each thing that an observer recorded.
+    diverged_epoch
+        Epoch (from 1) in which a loss became infinite or not a number; training stopped there, and
+        the curves hold the epochs before it. ``None`` if all went well.
+    seconds
+        Wall time of training and evaluation, that of replicas trained at the same time included.
+    at_once
+        How many replicas were trained at the same time.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_error: list[int] = field(default_factory=list)
+    test_loss: list[float] = field(default_factory=list)
+    test_error: list[int] = field(default_factory=list)
+    observed: dict[str, list[Any]] = field(default_factory=dict)
+    diverged_epoch: int | None = None
+    seconds: float = 0.0
+    at_once: int = 1
