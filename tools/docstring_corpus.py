@@ -1,4 +1,4 @@
-"""Make cosnorm/data/docstrings.npz of the docstrings of installed libraries: ``python -m tools.docstring_corpus``.
+"""Make cosnorm/data/docstrings.npz of installed libraries: ``python -m tools.docstring_corpus``.
 
 The sources are parsed, never imported, and must be of the versions that constraints.txt pins. What is taken
 of them is in the docstring of :mod:`cosnorm.data.docstrings`. Prints the SHA-256 to put there.
@@ -28,8 +28,8 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 SKIPPED = re.compile(r"^(_?tests?|_?testing|_?externals|_lib|conftest\.py|test_.*)$")
 """Parts of a path: tests, and copies of other libraries."""
 NAMING = {
-    "matplotlib", "mpl", "pyplot", "plt", "networkx", "numpy", "scipy", "optimize", "signal", "sparse", "stats",
-    "sklearn", "scikit", "learn", "sympy", "torch", "pytorch",
+    "matplotlib", "mpl", "pyplot", "plt", "networkx", "numpy", "scipy", "optimize", "signal", "sparse",
+    "stats", "sklearn", "scikit", "learn", "sympy", "torch", "pytorch",
 }  # fmt: skip
 """Words that name a class, and would give it away."""
 LEAST_WORDS = 20
@@ -52,7 +52,9 @@ def main() -> None:
     check_versions(PINS.read_text(encoding="utf-8"))
     arrays = corpus([list(docstrings_of(name)) for name in CLASSES])
     FILE.write_bytes(packed(arrays))
-    print(f"{FILE}: {FILE.stat().st_size} bytes, {len(arrays['targets'])} docstrings of {len(CLASSES)} classes")
+    print(
+        f"{FILE}: {FILE.stat().st_size} bytes, {len(arrays['targets'])} docstrings of {len(CLASSES)} classes"
+    )
     print(f'SHA256 = "{fingerprint(arrays)}"')
 
 
@@ -63,7 +65,9 @@ def check_versions(pins: str) -> None:
         distribution = DISTRIBUTIONS.get(package, package)
         found = importlib.metadata.version(distribution).partition("+")[0]
         if found != pinned[distribution].split()[0]:
-            raise SystemExit(f"{distribution} is {found}, not {pinned[distribution]}: install -c {PINS} first")
+            raise SystemExit(
+                f"{distribution} is {found}, not {pinned[distribution]}: install -c {PINS} first"
+            )
 
 
 def docstrings_of(module: str) -> Iterator[Docstring]:

@@ -23,9 +23,10 @@ BATCH = 100  # the paper's batch size, of which the documents left are to be a m
 class TextPreparation:
     """How bags of words become features. The defaults are our reading of the paper's section 5.2.
 
-    The paper names none of ``tf``, ``idf`` and ``length``, says that each feature is "re-scaled", and gives
-    a number of words that no cut gives (:mod:`cosnorm.data.newsgroups`). With ``scale="max"``, ``length="any"``
-    and no word in every document, the feature is ``tf`` over its largest value: ``idf`` cancels.
+    The paper names none of ``tf``, ``idf`` and ``length``, says that each feature is "re-scaled", and gives a
+    number of words that no cut gives (:mod:`cosnorm.data.newsgroups`). With ``scale="max"`` and
+    ``length="any"`` a feature is ``tf`` over its largest value: ``idf`` cancels, but for a word in every
+    document, whose plain weight is 0.
 
     Parameters
     ----------
@@ -42,8 +43,10 @@ class TextPreparation:
     length : {"any", "unit"}
         "unit" divides each document's features by their Euclidean length, after TF-IDF, as scikit-learn does.
     scale : {"max", "none"}
-        "max" divides each feature by its largest value over the training documents that are left. These are
-        then in [0, 1]; a test document may exceed 1, and is not clipped.
+        "max" divides each feature by its largest value over the training documents that are left, which
+        are then in [0, 1].
+    clip : bool
+        Whether with ``scale="max"`` larger values, of test documents, become 1: the paper has all in [0, 1].
     drop : bool
         Whether training and test documents are dropped at random until each number is a multiple of 100.
     drop_seed : int
@@ -67,6 +70,7 @@ class TextPreparation:
     idf: Literal["plain", "smooth"] = "plain"
     length: Literal["any", "unit"] = "any"
     scale: Literal["max", "none"] = "max"
+    clip: bool = True
     drop: bool = True
     drop_seed: int = 0
 
@@ -118,6 +122,8 @@ def prepare(train: Documents, test: Documents, settings: TextPreparation) -> tup
     if settings.scale == "max":
         factors = _reciprocals(_largest(parts[0]))
         parts = [_scaled(rows, factors) for rows in parts]
+        if settings.clip:
+            parts = [replace(rows, values=np.minimum(rows.values, np.float32(1))) for rows in parts]
     return Documents(parts[0], train.targets), Documents(parts[1], test.targets)
 
 
@@ -152,11 +158,9 @@ def _with_columns(rows: SparseRows, chosen: NDArray[np.int64]) -> SparseRows:
     return _without(rows, columns >= 0, columns, len(chosen))
 
 
-def _without(
-    rows: SparseRows, keep: NDArray[np.bool_], columns: NDArray[np.int32], width: int
-) -> SparseRows:
+def _without(rows: SparseRows, keep: NDArray[np.bool_], columns: NDArray[np.int32], width: int) -> SparseRows:
     """The rows with those of their entries that are to be kept, now in ``columns``."""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
     return SparseRows(rows.values[keep], columns[keep], before[rows.offsets], width)
 
 
@@ -173,7 +177,9 @@ def _weighted(counts: SparseRows, weights: NDArray[np.float64], settings: TextPr
     keep = weights[counts.columns] > 0
     values = _term_frequency(counts, settings.tf) * weights[counts.columns]
     if settings.length == "unit":
-        values = values * np.repeat(_reciprocals(np.sqrt(_row_sums(counts, values**2))), np.diff(counts.offsets))
+        values = values * np.repeat(
+            _reciprocals(np.sqrt(_row_sums(counts, values**2))), np.diff(counts.offsets)
+        )
     return _without(replace(counts, values=values.astype(np.float32)), keep, counts.columns, counts.width)
 
 
@@ -188,7 +194,7 @@ def _term_frequency(counts: SparseRows, formula: str) -> NDArray[np.float64]:
 
 def _row_sums(rows: SparseRows, values: NDArray[np.float64]) -> NDArray[np.float64]:
     row = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))
-    return np.bincount(row, values, minlength=len(rows))
+    return np.asarray(np.bincount(row, values, minlength=len(rows)), np.float64)
 
 
 def _largest(rows: SparseRows) -> NDArray[np.float32]:

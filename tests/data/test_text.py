@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import MaxAbsScaler
 
@@ -16,15 +17,15 @@ from cosnorm.data._text import Documents, prepare
 from .test_rows import sparse
 
 TRAIN, TEST, WORDS = 230, 120, 60
-EXACT = TextPreparation(min_documents=3, drop=False)
+EXACT = TextPreparation(min_documents=3, clip=False, drop=False)
 
 
 def draw(count: int, seed: int) -> Documents:
-    """Documents with words of very different frequencies, the first in all, the last in none."""
+    """Documents with words of very different frequencies, the first in all, the last in few test ones."""
     generator = np.random.default_rng(seed)
     counts = generator.poisson(np.geomspace(3, 0.005, WORDS), (count, WORDS)).astype(np.float32)
     counts[:, 0] += 1
-    counts[:, -1] = 0
+    counts[:, -1] = (np.arange(count) % 20 == 7) & (count == TEST)
     return Documents(sparse(counts), np.sort(generator.integers(0, 4, count)))
 
 
@@ -56,7 +57,9 @@ def test_the_definitions(tf: str, idf: str, length: str, scale: str) -> None:
                 "log": np.where(counts > 0, 1 + np.log(counts), 0),
                 "relative": counts / counts.sum(1, keepdims=True),
             }[tf] * weight
-        expected.append(values / np.linalg.norm(values, axis=1, keepdims=True) if length == "unit" else values)
+        expected.append(
+            values / np.linalg.norm(values, axis=1, keepdims=True) if length == "unit" else values
+        )
     if scale == "max":
         largest = expected[0].max(0)
         expected = [np.divide(part, largest, out=np.zeros_like(part), where=largest > 0) for part in expected]
@@ -72,7 +75,7 @@ def test_scikit_learn_agrees(sublinear: bool) -> None:
     scaler = MaxAbsScaler().fit(theirs.transform(dense_train[:, words]))
     ours = features(replace(EXACT, tf="log" if sublinear else "raw", idf="smooth", length="unit"))
     for part, counts in zip(ours, (dense_train, dense_test), strict=True):
-        expected = scaler.transform(theirs.transform(counts[:, words])).toarray()
+        expected = csr_matrix(scaler.transform(theirs.transform(counts[:, words]))).toarray()
         np.testing.assert_allclose(part, expected, rtol=1e-6)
 
 
@@ -86,10 +89,15 @@ def test_idf_cancels_in_the_scale() -> None:
 
 
 def test_training_features_fill_the_unit_interval() -> None:
-    inputs, others = features(replace(EXACT, idf="smooth"))
+    inputs, others = features(replace(EXACT, idf="smooth", clip=True))
     assert inputs.min() == 0
     np.testing.assert_allclose(inputs.max(0), 1, rtol=1e-6)
-    assert others.max() > 1, "test documents are not clipped"
+    unclipped = features(replace(EXACT, idf="smooth", clip=False))
+    np.testing.assert_array_equal(inputs, unclipped[0])
+    assert unclipped[1].max() > 1
+    np.testing.assert_array_equal(others, np.minimum(unclipped[1], 1))
+    counts, same = (features(replace(EXACT, scale="none", clip=clip)) for clip in (True, False))
+    np.testing.assert_array_equal(counts[1], same[1], err_msg="without a scale there is nothing to clip")
 
 
 def test_which_words() -> None:
@@ -136,7 +144,7 @@ def test_dropped_documents() -> None:
 
 
 def test_drawn_is_a_part_without_repetition_and_never_changes() -> None:
-    assert drawn(4, 10, 0).tolist() == [1, 2, 3, 4]
+    assert drawn(4, 10, 0).tolist() == [1, 2, 3, 8]
     for seed in range(5):
         part = drawn(7, 30, seed)
         assert len(set(part.tolist())) == 7
@@ -163,7 +171,10 @@ REFUSED = [
     ({"min_documents": True}, "min_documents must be int, got True"),
     ({"drop": 1}, "drop must be bool, got 1"),
     ({"drop_seed": -1}, "drop_seed must be at least 0, got -1"),
-    ({"stem": True, "tf": "log"}, "docstrings has no setting stem of its preparation; there are: min_documents,"),
+    (
+        {"stem": True, "tf": "log"},
+        "docstrings has no setting stem of its preparation; there are: min_documents,",
+    ),
 ]
 
 
@@ -182,6 +193,7 @@ def test_full_settings() -> None:
         "idf": "plain",
         "length": "any",
         "scale": "none",
+        "clip": True,
         "drop": True,
         "drop_seed": 0,
     }

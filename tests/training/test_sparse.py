@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from cosnorm.networks import mlp, update_rule
 from cosnorm.relatives import Standardize, WeightNormLinear
 from cosnorm.techniques import RADIUS, TECHNIQUES
 from cosnorm.training.sparse import SparseBatch, SparseExamples, SparseLayer, sparse_layer, sparse_techniques
-from cosnorm.training.sparse.table import TrackedTable
+from cosnorm.training.sparse.table import RANGE, TrackedTable
 
 WIDTH, UNITS, CLASSES, BATCH = 40, 9, 4, 8
 
@@ -81,11 +81,11 @@ def orders(count: int, epochs: int) -> list[tuple[Tensor, ...]]:
     return [torch.randperm(count, generator=generator).split(BATCH) for _ in range(epochs)]
 
 
-def network_of(norm: str, constant: float, std: float = 0.6) -> nn.Sequential:
+def network_of(norm: str, constant: float, std: float = 0.6) -> Any:
     return mlp((WIDTH, UNITS, UNITS, CLASSES), norm, constant=constant, std=std, seed=1)
 
 
-def descend(parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
+def descend(parameters: Sequence[Tensor], gradients: Sequence[Tensor], rate: float) -> None:
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.sub_(gradient, alpha=rate)
@@ -97,7 +97,7 @@ def train_dense(network: nn.Sequential, norm: str, rate: float, epochs: int) -> 
     rule, parameters, losses = update_rule(norm, network), list(network.parameters()), []
     for indices in (part for order in orders(len(rows), epochs) for part in order):
         loss = F.cross_entropy(network(inputs[indices]), classes[indices])
-        descend(parameters, list(torch.autograd.grad(loss, parameters)), rate)
+        descend(parameters, torch.autograd.grad(loss, parameters), rate)
         rule.step()
         losses.append(loss.item())
     return losses
@@ -165,11 +165,11 @@ def test_the_dense_layer_maps_as_the_sparse_one(norm: str, constant: float, rate
 def test_tracks_the_moments_of_the_weights(norm: str, constant: float, rate: float) -> None:
     training = SparseTraining(network_of(norm, constant), norm)
     training.train(rate, epochs=4, resync=False)
-    if norm in ("none", "batch", "layer"):
-        assert not isinstance(training.layer.table, TrackedTable)
+    table = training.layer.table
+    assert isinstance(table, TrackedTable) == (norm not in ("none", "batch", "layer"))
+    if not isinstance(table, TrackedTable):
         return
-    mean, spread = training.layer.table.moments()
-    weight = training.layer.table.weight()
+    (mean, spread), weight = table.moments(), table.weight()
     torch.testing.assert_close(mean, weight.mean(1), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(spread, weight.var(1, correction=0) * WIDTH, rtol=1e-10, atol=1e-12)
 
@@ -178,7 +178,7 @@ def test_rounding_in_float32_does_not_add_up() -> None:
     network = network_of("cosine", 1e-4)
     training = SparseTraining(network, "cosine")
     training.train(2.0, epochs=100, resync=False)  # 600 steps
-    table = training.layer.table
+    table: Any = training.layer.table
     tracked = copy.deepcopy(table)
     table.resync()
     torch.testing.assert_close(tracked.spread, table.spread, rtol=2e-5, atol=0.0)
@@ -200,28 +200,28 @@ def test_max_norm_keeps_every_vector_in_the_ball() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("norm", "constant"), [("cosine", 1e-4), ("centered", 0.3), ("weight", 0.0)])
-def test_steps_that_multiply_the_weights_many_times(norm: str, constant: float) -> None:
-    """A huge rate stretches a vector by 1e3 a step: the multiplier leaves its range and is folded in."""
-    layer = network_of(norm, constant)[0]
-    sparse = sparse_layer(layer)
+def test_vectors_that_grow_without_end(norm: str, constant: float) -> None:
+    """Each step multiplies the vectors' lengths, until the multiplier has to be folded into the table."""
+    layer: Any = network_of(norm, constant)[0]
+    sparse: Any = sparse_layer(layer)
     rows, _ = documents()
-    rate = 3e3
     generator = torch.Generator().manual_seed(5)
-    largest = 0.0
-    for indices in orders(45, 1)[0]:
+    stretches = torch.ones(UNITS)
+    for indices in (*orders(45, 1)[0], *orders(45, 1)[0]):
         gradient = torch.randn(len(indices), UNITS, generator=generator)
-        (change,) = torch.autograd.grad(layer(dense_inputs(rows)[indices]), layer.weight, gradient)
-        batch = whole(rows[indices.numpy()])
-        torch.testing.assert_close(sparse(batch), layer(dense_inputs(rows)[indices]), rtol=0.0, atol=1e-7)
+        expected = layer(dense_inputs(rows)[indices])
+        (change,) = torch.autograd.grad(expected, layer.weight, gradient)
+        torch.testing.assert_close(sparse(whole(rows[indices.numpy()])), expected, rtol=0.0, atol=1e-9)
+        rate = 10 * float(layer.weight.norm(dim=1).mean().detach()) ** 2
+        before = sparse.table.multiplier.clone()
         sparse.descend(gradient, rate)
-        with torch.no_grad():
-            layer.weight.sub_(change, alpha=rate)
-        largest = max(largest, float(sparse.table.multiplier.abs().max()))
-    torch.testing.assert_close(
-        sparse.dense().weight, layer.weight, rtol=1e-6, atol=1e-9 * float(layer.weight.norm())
-    )
-    assert layer.weight.norm() > 1e4
-    assert largest <= 1e6
+        descend([layer.weight], [change], rate)
+        folded = bool((sparse.table.multiplier == 1).all())
+        stretches = stretches if folded else stretches * sparse.table.multiplier / before
+    length = float(layer.weight.detach().norm())
+    torch.testing.assert_close(sparse.dense().weight, layer.weight, rtol=0.0, atol=1e-9 * length)
+    assert length > 1e9
+    assert stretches.abs().max() > RANGE[1] >= sparse.table.multiplier.abs().max()
 
 
 @pytest.mark.usefixtures("float64")
@@ -266,6 +266,17 @@ def test_vectors_without_a_direction(centered: bool, constant: float, dtype: tor
             assert (output[:, 1] == 0).all()
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_cosines_never_leave_their_bounds() -> None:
+    inputs = np.random.default_rng(0).random((200, 7)).astype(np.float32)
+    layer = CosineLinear(7, 200)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(inputs) * 3)
+    output = sparse_layer(layer)(whole(rows_of(inputs))).detach()
+    assert (output.abs() <= 1).all()
+    torch.testing.assert_close(output.diagonal(), torch.ones(200))
+    assert (output.diagonal() == 1).sum() > 50  # rounding would take some of them beyond
 
 
 @pytest.mark.usefixtures("float64")
