@@ -23,6 +23,8 @@ def mlp(
     *,
     constant: float = 1e-4,
     std: float = 0.1,
+    hidden_bias: bool = True,
+    output_bias: bool = True,
     seed: int | None = None,
 ) -> nn.Sequential:
     r"""A multi-layer perceptron with ReLU, its hidden pre-activations normalized by one technique.
@@ -82,6 +84,11 @@ def mlp(
     std
         Standard deviation :math:`\sigma` of the normal distribution, mean 0, of all weights. The paper
         states "0.1 variance"; 0.1 as a standard deviation is the reading under which its baseline trains.
+    hidden_bias
+        Whether plain and weight-normalized hidden layers learn a bias. The paper does not say, and only
+        these techniques have one to leave out: none, weight, weight_learned, weight_decay, max_norm, scaling.
+    output_bias
+        Whether the output layer learns a bias.
     seed
         Draw the weights from a generator of their own with this seed: the same matrices for every
         technique, whatever else uses random numbers. ``None`` draws from torch's global generator.
@@ -94,8 +101,8 @@ def mlp(
     Raises
     ------
     ValueError
-        If there are fewer than two sizes, a size is not a positive integer, the technique is unknown or
-        needs a convolution, or ``std`` is negative or not finite.
+        If there are fewer than two sizes, a size is not a positive integer, the technique is unknown,
+        needs a convolution or has no bias to leave out, or ``std`` is negative or not finite.
 
     Examples
     --------
@@ -106,12 +113,14 @@ def mlp(
     if len(sizes) < 2:
         raise ValueError(f"sizes needs at least an input and an output, such as (784, 10), got {sizes!r}")
     recipe = _dense_recipe(norm)
+    _check_bias(norm, recipe, hidden_bias)
 
     def build() -> nn.Sequential:
         layers = _standardize(recipe, (sizes[0],))
         for place, (inputs, units) in enumerate(itertools.pairwise(sizes[:-1])):
-            layers += _hidden(recipe, Slot(inputs, units, constant=constant, first=place == 0))
-        return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+            slot = Slot(inputs, units, constant=constant, first=place == 0, bias=hidden_bias)
+            layers += _hidden(recipe, slot)
+        return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1], bias=output_bias))
 
     return _initialized(build, std, seed)
 
@@ -127,6 +136,8 @@ def convnet(
     kernel_size: int = 5,
     constant: float = 1e-4,
     std: float = 0.1,
+    hidden_bias: bool = True,
+    output_bias: bool = True,
     seed: int | None = None,
 ) -> nn.Sequential:
     r"""The convolutional network of the paper's CIFAR-10 experiment (§5.4), normalized by one technique.
@@ -182,7 +193,7 @@ def convnet(
         Numbers of channels of the convolutions and of units of the dense hidden layers.
     kernel_size
         Odd size of the convolutions' window.
-    constant, std, seed
+    constant, std, hidden_bias, output_bias, seed
         As for :func:`mlp`.
 
     Returns
@@ -193,8 +204,8 @@ def convnet(
     Raises
     ------
     ValueError
-        If a size is not a positive integer, the kernel is even, the technique is unknown, or ``std`` is
-        negative or not finite.
+        If a size is not a positive integer, the kernel is even, the technique is unknown or has no bias to
+        leave out, or ``std`` is negative or not finite.
 
     Examples
     --------
@@ -209,19 +220,22 @@ def convnet(
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, so that the size is kept, got {kernel_size}")
     recipe = _recipe(norm)
+    _check_bias(norm, recipe, hidden_bias)
 
     def build() -> nn.Sequential:
         layers, extent = _standardize(recipe, (in_channels, size, size)), size
         for place, (inputs, units) in enumerate(itertools.pairwise((in_channels, *channels))):
-            layers += _hidden(recipe, Slot(inputs, units, kernel_size, constant, first=place == 0))
+            slot = Slot(inputs, units, kernel_size, constant, first=place == 0, bias=hidden_bias)
+            layers += _hidden(recipe, slot)
             layers.append(nn.MaxPool2d(3, stride=2, padding=1))
             extent = (extent + 1) // 2
         layers.append(nn.Flatten())
         widths = ((channels or (in_channels,))[-1] * extent**2, *hidden)
         for place, (inputs, units) in enumerate(itertools.pairwise(widths)):
             first = place == 0 and not channels
-            layers += _hidden(recipe, Slot(inputs, units, constant=constant, first=first))
-        return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+            slot = Slot(inputs, units, constant=constant, first=first, bias=hidden_bias)
+            layers += _hidden(recipe, slot)
+        return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes, bias=output_bias))
 
     return _initialized(build, std, seed)
 
@@ -289,6 +303,15 @@ def _dense_recipe(norm: str) -> Recipe:
             "use convnet, or choose another technique"
         )
     return recipe
+
+
+def _check_bias(norm: str, recipe: Recipe, hidden_bias: bool) -> None:
+    if not hidden_bias and not recipe.biased:
+        biased = [name for name, known in TECHNIQUES.items() if known.biased]
+        raise ValueError(
+            f"{norm!r} has no bias in its hidden layers that could be left out; leave hidden_bias at True, "
+            f"or choose from {', '.join(biased)}"
+        )
 
 
 def _checked_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:

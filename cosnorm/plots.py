@@ -1,4 +1,8 @@
-"""Every figure of the book, drawn from records: one color and marker a technique, the same SVG each time."""
+"""Every figure of the book, drawn from records: one color and marker a technique, the same SVG each time.
+
+Competitors that are one technique under several conditions, ``cosine`` and ``cosine-augmented``, share its
+color and marker and differ in the style of their lines.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +74,8 @@ MARKERS: dict[str, str] = {
 }
 #: What a technique is called in figures.
 LABELS: dict[str, str] = {name: recipe.label for name, recipe in TECHNIQUES.items()}
+#: Of the conditions in a figure, in the order in which they come; the technique as it is comes first.
+LINE_STYLES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (12, 3)))
 #: The paper's own figures, and everything else that is only there to compare with.
 REFERENCE = "#6B6B6B"
 
@@ -139,6 +145,41 @@ def _inline_svg() -> None:
     backend = InlineBackend.instance(parent=shell)
     backend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": _METADATA}
     backend.figure_formats = {"svg"}
+
+
+def norm_of(technique: str) -> str:
+    """The technique that a competitor's name begins with.
+
+    Examples
+    --------
+    >>> norm_of("cosine-3-layers"), norm_of("max_norm")
+    ('cosine', 'max_norm')
+    """
+    return technique.partition("-")[0]
+
+
+def label(technique: str) -> str:
+    """What a competitor is called in figures: the technique, and after a comma what is special.
+
+    Examples
+    --------
+    >>> label("max_norm"), label("cosine-3-layers")
+    ('max norm', 'cosine, 3 layers')
+    """
+    condition = technique.partition("-")[2]
+    name = LABELS[norm_of(technique)]
+    return f"{name}, {condition.replace('-', ' ')}" if condition else name
+
+
+def line_styles(techniques: Sequence[str]) -> dict[str, Any]:
+    """A line style for each competitor: the same for the same condition, whichever technique is under it."""
+    conditions = {technique: technique.partition("-")[2] for technique in techniques}
+    # Stable: what has no condition goes first, all else keeps its order.
+    order = sorted(dict.fromkeys(conditions.values()), key=bool)
+    return {
+        technique: LINE_STYLES[order.index(condition) % len(LINE_STYLES)]
+        for technique, condition in conditions.items()
+    }
 
 
 def to_svg(figure: Figure) -> str:
@@ -224,16 +265,17 @@ def test_error_curves(
     total, epochs = records[0].settings["test_examples"], records[0].settings["epochs"]
     axes.set(xlabel="epoch", ylabel=f"test errors (of {total:,})", yscale="log", xlim=(1, epochs))
     labels: list[tuple[float, str, str]] = []
-    for technique in dict.fromkeys(r.technique for r in records):
+    for technique, style in line_styles(list(dict.fromkeys(r.technique for r in records))).items():
         runs = [r for r in records if r.technique == technique]
         finished = [r for r in runs if not r.diverged]
         if finished:
             lost = f", {len(runs) - len(finished)} diverged" if len(runs) > len(finished) else ""
-            height = _draw_mean(axes, technique, finished)
-            labels.append((height, f"{LABELS[technique]} (n = {len(finished)}{lost})", COLORS[technique]))
+            height = _draw_mean(axes, technique, finished, style)
+            name = f"{label(technique)} (n = {len(finished)}{lost})"
+            labels.append((height, name, COLORS[norm_of(technique)]))
     for technique, value in (paper or {}).items():
         axes.axhline(value, color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1.0, zorder=1)
-        labels.append((value, f"paper, {LABELS[technique]}: {value:.0f}", REFERENCE))
+        labels.append((value, f"paper, {label(technique)}: {value:.0f}", REFERENCE))
     limits = axes.get_ylim()
     _draw_bands(axes, records)
     axes.set_ylim(limits)  # a band of few seeds can be so wide that it would flatten every curve
@@ -247,15 +289,16 @@ def _by_epoch(runs: Sequence[Record]) -> list[tuple[int, ...]]:
     return list(zip(*(r.curves["test_error"] for r in runs), strict=True))
 
 
-def _draw_mean(axes: Axes, technique: str, runs: Sequence[Record]) -> float:
+def _draw_mean(axes: Axes, technique: str, runs: Sequence[Record], style: Any) -> float:
     """Draw a technique's mean; returns the height of its label: the mean over the last epochs."""
     means = [statistics.fmean(values) for values in _by_epoch(runs)]
     step = max(1, len(means) // 8)
     axes.plot(
         range(1, len(means) + 1),
         means,
-        color=COLORS[technique],
-        marker=MARKERS[technique],
+        color=COLORS[norm_of(technique)],
+        linestyle=style,
+        marker=MARKERS[norm_of(technique)],
         markevery=(step - 1, step),
     )
     return statistics.fmean(means[-runs[0].settings["tail"] :])
@@ -273,7 +316,7 @@ def _draw_bands(axes: Axes, records: Sequence[Record]) -> None:
                 range(1, len(drawn) + 1),
                 low,
                 [band.high for band in drawn],
-                color=COLORS[technique],
+                color=COLORS[norm_of(technique)],
                 alpha=0.15,
                 linewidth=0,
             )
@@ -349,12 +392,12 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
     where = {True: "inside", False: "outside", None: "beside"}[receipt.inside]
     figure, axes = new_figure(title or f"Your run lies {where} the stored runs' band", (6.0, 2.0))
     technique = receipt.record.technique
-    color = COLORS[technique]
+    color = COLORS[norm_of(technique)]
     if receipt.band is not None:
         axes.axvspan(receipt.band.low, receipt.band.high, color=color, alpha=0.15, linewidth=0)
     seen: dict[float, int] = {}
     for value in receipt.stored.values():
-        axes.plot(value, seen.get(value, 0), MARKERS[technique], color=color)
+        axes.plot(value, seen.get(value, 0), MARKERS[norm_of(technique)], color=color)
         seen[value] = seen.get(value, 0) + 1
     top = max([*seen.values(), 1])
     axes.plot(receipt.score, top, "v", color="black", markersize=9)
@@ -362,7 +405,7 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
     axes.set(
         ylim=(-0.7, top + 0.8),
         yticks=[],
-        xlabel=f"test errors (of {receipt.record.settings['test_examples']}), {LABELS[technique]}, "
+        xlabel=f"test errors (of {receipt.record.settings['test_examples']}), {label(technique)}, "
         f"mean of the last {receipt.record.final['tail']} epochs",
     )
     axes.spines["left"].set_visible(False)

@@ -217,10 +217,10 @@ def read(path: Path | str) -> Record:
         )
     if schema != SCHEMA:
         raise _broken(path, f"schema {schema!r} is not one that ever was")
-    if content.pop("sha256", None) != _digest(content):
-        raise _broken(path, "its checksum does not match its content")
-    fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
     try:
+        if content.pop("sha256", None) != _digest(content):  # refuses 1e999, which Python reads as infinity
+            raise ValueError("its checksum does not match its content")
+        fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
         record = Record(**fields)
         _check(record)
     except (TypeError, ValueError, KeyError) as error:
@@ -255,9 +255,14 @@ def _check(record: Record) -> None:
         "provenance": _PROVENANCE,
     }
     for section, names in sections.items():
+        if not isinstance(getattr(record, section), dict):
+            raise ValueError(f"{section} should hold values by name")
         missing = [name for name in names if name not in getattr(record, section)]
         if missing:
             raise ValueError(f"{section} lacks {', '.join(missing)}")
+    strange = [name for name, curve in record.curves.items() if not isinstance(curve, list)]
+    if strange:
+        raise ValueError(f"{', '.join(strange)} should be lists")
     lengths = {len(curve) for curve in record.curves.values()}
     diverged = record.final["diverged_epoch"]
     epochs = record.settings["epochs"] if diverged is None else diverged - 1

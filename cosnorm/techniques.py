@@ -49,6 +49,8 @@ class Slot:
         What the cosines append to both vectors.
     first
         Whether it is the network's first hidden layer.
+    bias
+        Whether a layer that learns a bias of its own has it.
     """
 
     inputs: int
@@ -56,6 +58,7 @@ class Slot:
     kernel_size: int | None = None
     constant: float = 1e-4
     first: bool = True
+    bias: bool = True
 
     def make(
         self, dense: Callable[..., nn.Module], conv: Callable[..., nn.Module], **options: Any
@@ -117,6 +120,8 @@ class Recipe:
         Whether it is defined for convolutions only.
     stackable
         Whether :func:`torch.func.vmap` can train several of its networks as one.
+    biased
+        Whether its hidden layers have a bias that can be left out.
     """
 
     label: str
@@ -131,10 +136,11 @@ class Recipe:
     needs_batch: bool = False
     needs_positions: bool = False
     stackable: bool = True
+    biased: bool = False
 
 
 def _plain(slot: Slot) -> list[nn.Module]:
-    return [slot.plain(bias=True)]
+    return [slot.plain(bias=slot.bias)]
 
 
 def _batch(slot: Slot) -> list[nn.Module]:
@@ -188,14 +194,17 @@ _SCALE_AND_SHIFT = "scale from 1 and shift from 0"
 
 #: Every technique by the name used in records, plots and on the command line.
 TECHNIQUES: dict[str, Recipe] = {
-    "none": Recipe("none", _plain, "bias from 0"),
+    "none": Recipe("none", _plain, "bias from 0", biased=True),
     "cosine": Recipe("cosine", lambda slot: [slot.cosine()], appends_constant=True),
     "centered": Recipe("centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True),
-    "weight": Recipe("weight norm", lambda slot: [slot.weight_norm(bias=True, gain=1.0)], "bias from 0"),
+    "weight": Recipe(
+        "weight norm", lambda slot: [slot.weight_norm(bias=slot.bias, gain=1.0)], "bias from 0", biased=True
+    ),
     "weight_learned": Recipe(
         "weight norm, learned",
-        lambda slot: [slot.weight_norm(bias=True, gain="learnable")],
+        lambda slot: [slot.weight_norm(bias=slot.bias, gain="learnable")],
         "gain from the initial weights' length, bias from 0",
+        biased=True,
     ),
     "weight_decay": Recipe(
         "weight decay",
@@ -203,11 +212,17 @@ TECHNIQUES: dict[str, Recipe] = {
         "bias from 0",
         rule=partial(WeightDecay, strength=STRENGTH),
         settings={"strength": STRENGTH},
+        biased=True,
     ),
     "max_norm": Recipe(
-        "max norm", _plain, "bias from 0", rule=partial(MaxNorm, radius=RADIUS), settings={"radius": RADIUS}
+        "max norm",
+        _plain,
+        "bias from 0",
+        rule=partial(MaxNorm, radius=RADIUS),
+        settings={"radius": RADIUS},
+        biased=True,
     ),
-    "scaling": Recipe("scaling", _plain, "bias from 0", rule=ScalingWeightNorm),
+    "scaling": Recipe("scaling", _plain, "bias from 0", rule=ScalingWeightNorm, biased=True),
     "batch": Recipe("batch norm", _batch, _SCALE_AND_SHIFT, _RUNNING, needs_batch=True),
     "mean_only_batch": Recipe(
         "mean-only batch",

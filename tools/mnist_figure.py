@@ -43,7 +43,7 @@ def draw(folder: Path = evidence.PACKAGE_RECORDS) -> str:
     printed = experiments.get(EXPERIMENT).printed
     figure = plots.test_error_curves(
         records,
-        paper={name: row.mean for name, row in printed.items() if name in ran},
+        paper={name: row.mean for name, row in printed.items() if name in ran and row.mean},
         title=judging.headline(records, plots.LABELS | {"none": "the plain network"}),
         figsize=(7.0, 4.0),
     )

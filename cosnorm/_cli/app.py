@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import cosnorm
-from cosnorm import experiments
+from cosnorm._cli.listing import show_experiment, show_experiments
 from cosnorm._cli.progress import Bars
 from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, guarded, run_command
 from cosnorm._cli.show import show_data, show_doctor, show_report
+from cosnorm._cli.sweep import HELP as SWEEP_HELP
+from cosnorm._cli.sweep import Options, sweep_command
+from cosnorm._cli.sweep_display import SweepDisplay
 
 app = typer.Typer(
     help="Cosine normalization: run the paper's experiments and read their records.",
@@ -40,21 +40,13 @@ def options(
 
 
 @app.command("list")
-def list_experiments() -> None:
-    """Show the experiments: what each compares, its techniques and its scales."""
-    console = Console(highlight=False)
-    for experiment in experiments.registry().values():
-        console.print(f"{experiment.name}: {experiment.title}", markup=False, soft_wrap=True)
-        rates = Table("technique", "learning rate", "chosen by", box=None, pad_edge=False)
-        for norm, rivals in groupby(experiment.techniques.items(), lambda item: item[1].norm or item[0]):
-            named = dict(rivals)
-            tried = ", ".join(f"{technique.learning_rate:g}" for technique in named.values())
-            rates.add_row(norm, tried, next(iter(named.values())).source)
-        scales = Table("scale", "data", "network", "epochs", "seeds", box=None, pad_edge=False)
-        for key, scale in experiment.scales.items():
-            net = "-".join(map(str, scale.sizes))
-            scales.add_row(key, scale.dataset, net, str(scale.epochs), str(scale.seeds))
-        console.print(rates, scales, sep="\n")
+def list_experiments(
+    name: Annotated[
+        str | None, typer.Argument(help="The experiment to show in full; without one, all in brief.")
+    ] = None,
+) -> None:
+    """Show the experiments and what a run of each costs, or everything about one of them."""
+    raise typer.Exit(guarded(show_experiments if name is None else lambda: show_experiment(name)))
 
 
 @app.command()
@@ -69,6 +61,26 @@ def run(
 ) -> None:
     """Run an experiment and keep one record a run; runs that have a record already are skipped."""
     raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads))
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help=HELP["name"])],
+    norm: Annotated[str, typer.Option(help=HELP["norm"])] = "all",
+    scale: Annotated[str | None, typer.Option(help=HELP["scale"])] = None,
+    seeds: Annotated[str | None, typer.Option(help=HELP["seeds"])] = None,
+    device: Annotated[str, typer.Option(help=SWEEP_HELP["device"])] = "auto",
+    records: Annotated[Path, typer.Option(help=SWEEP_HELP["records"])] = DEFAULT_RECORDS,
+    address: Annotated[str, typer.Option(help=SWEEP_HELP["address"])] = "auto",
+    num_gpus: Annotated[float | None, typer.Option(help=SWEEP_HELP["num_gpus"])] = None,
+    num_cpus: Annotated[int | None, typer.Option(help=SWEEP_HELP["num_cpus"])] = None,
+    group: Annotated[int | None, typer.Option(help=SWEEP_HELP["group"])] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help=SWEEP_HELP["checkpoints"])] = None,
+) -> None:
+    """Run an experiment on many machines with Ray; the records are those of `run`."""
+    resources = (num_gpus, num_cpus, group, checkpoints)
+    options = Options(name, norm, scale, seeds, device, records, address, *resources)
+    raise typer.Exit(sweep_command(SweepDisplay(), options))
 
 
 @app.command()

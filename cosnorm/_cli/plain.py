@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosnorm import __version__, experiments
-from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, run_command
+from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, Tally, run_command
 from cosnorm.experiments.running import describe
 from cosnorm.record import Record
 from cosnorm.training import Curves, Replica
 
 
 class Lines:
-    """Progress as printed lines, one an epoch."""
+    """Progress as printed lines, one an epoch; those of several runs come as they happen."""
 
     @contextmanager
     def start(self, plan: experiments.Plan) -> Iterator[None]:
         """Say what is about to run."""
+        self._tally = Tally(plan)
         self.say(f"{plan.experiment.title}\nscale {plan.scale}, {len(plan.runs)} runs on {plan.device}")
         yield
 
@@ -28,10 +29,7 @@ class Lines:
         """One line an epoch, with the time that is left of this run."""
         done = len(curves.test_error)
         left = curves.seconds / done * (replica.epochs - done)
-        self.say(
-            f"  {replica.norm} seed {replica.seed}  epoch {done}/{replica.epochs}  "
-            f"loss {curves.train_loss[-1]:.4g}  test errors {curves.test_error[-1]}  {left:.0f} s left"
-        )
+        self.say(f"  {self._tally.epoch(replica, curves)}  {left:.0f} s left")
 
     def on_record(self, record: Record, present: bool) -> None:
         """One line a finished run."""

@@ -13,6 +13,7 @@ import torch
 
 from cosnorm import data, experiments
 from cosnorm.data import DatasetError
+from cosnorm.experiments.running import CHECKPOINT_SECONDS
 from cosnorm.record import Record, RecordError, path_of, prepare_folder
 from cosnorm.training import Curves, Replica
 
@@ -45,6 +46,46 @@ class Display(Protocol):
     def say(self, text: str) -> None:
         """Print a line that stays."""
         ...
+
+
+class Tally:
+    """How far each run of a plan has come, whichever of them is told of next.
+
+    Parameters
+    ----------
+    plan
+        The runs.
+    """
+
+    def __init__(self, plan: experiments.Plan) -> None:
+        replicas = {run: plan.replica(*run) for run in plan.runs}
+        # Two competitors with equal settings take the same course: either name does.
+        self._runs = {replica: run for run, replica in replicas.items()}
+        self._epochs = {run: replica.epochs for run, replica in replicas.items()}
+        self._done = dict.fromkeys(replicas, 0)
+
+    @property
+    def total(self) -> int:
+        """Epochs of all runs."""
+        return sum(self._epochs.values())
+
+    @property
+    def done(self) -> int:
+        """Epochs that are done or need not be done any more."""
+        return sum(self._done.values())
+
+    def epoch(self, replica: Replica, curves: Curves) -> str:
+        """Count an epoch; returns the state of its run in words."""
+        technique, seed = self._runs[replica]
+        done = self._done[technique, seed] = len(curves.test_error)
+        return (
+            f"{technique} seed {seed}  epoch {done}/{replica.epochs}  "
+            f"loss {curves.train_loss[-1]:.4g}  test errors {curves.test_error[-1]}"
+        )
+
+    def finish(self, record: Record) -> None:
+        """Count all epochs of a run, also of one that was there before or diverged early."""
+        self._done[record.technique, record.seed] = self._epochs[record.technique, record.seed]
 
 
 def parse_seeds(text: str | None) -> int | list[int] | None:
@@ -110,6 +151,7 @@ def run_command(
                 records=records,
                 on_epoch=display.on_epoch,
                 on_record=display.on_record,
+                on_wait=lambda count: display.say(waiting(count)),
             )
     except KeyboardInterrupt:
         again = go_on(name, norm, plan.scale, seeds, device, records, threads)
@@ -117,7 +159,10 @@ def run_command(
         paths = (path_of(records, name, plan.scale, technique, seed) for technique, seed in plan.runs)
         count = sum(path.exists() for path in paths)
         display.say(f"Stopped. {count} of {len(plan.runs)} runs are finished and kept in {records}.")
-        display.say(f"The run in progress is lost; to go on with it: {again}")
+        display.say(
+            "Runs in progress go on from their last checkpoint, one every "
+            f"{CHECKPOINT_SECONDS:.0f} s, with the same command: {again}"
+        )
         return INTERRUPTED
     except EXPLAINED as error:
         return complain(str(error))
@@ -146,6 +191,11 @@ def go_on(
     return shlex.join(words)
 
 
+def waiting(count: int) -> str:
+    """What is said while other processes make what is left."""
+    return f"waiting for {count} run{'s' * (count > 1)} that another process is making"
+
+
 def complain(message: str) -> int:
     """Say what went wrong, on stderr and without a traceback."""
     print(f"cosnorm: {message}", file=sys.stderr, flush=True)
@@ -171,5 +221,5 @@ HELP: dict[str, str] = {
     "seeds": "How many (5), a range (3-4) or a list (0,2); default what the scale asks for.",
     "device": "auto, cpu or cuda.",
     "records": "Folder for the records; finished ones found there are kept.",
-    "threads": "Processor threads for torch; default torch's own choice. Smoke always takes one.",
+    "threads": "Processor threads: so many runs at a time, each on one; default torch's own choice.",
 }

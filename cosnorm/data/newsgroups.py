@@ -31,8 +31,9 @@ documents, counted before any is dropped. The one feature too many is most likel
 word numbers that begin with 1, read as if they began with 0, have a column 0 that no document uses. It would
 change nothing but the length of weight vectors, by one part in forty thousand; we do not add it.
 
-With the defaults 0.8 % of the entries of the test documents would exceed 1 after scaling, the largest being
-63: they are set to 1 (``clip``). See :class:`cosnorm.data.TextPreparation` for what else the paper leaves open.
+With the defaults 0.8 % of the entries of the test documents would exceed 1 after scaling, the largest
+being 63: they are set to 1 (``clip``). See :class:`cosnorm.data.TextPreparation` for
+what else the paper leaves open.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from cosnorm.evidence.loading import PACKAGE_RECORDS, available, load
 from cosnorm.evidence.placing import Receipt, receipt
+from cosnorm.evidence.reaching import Reach, lowest, reach
 from cosnorm.evidence.spread import Difference, Interval, difference, interval, prediction, scores
 from cosnorm.evidence.table import Row, Table, table
 
@@ -9,6 +10,7 @@ __all__ = [
     "PACKAGE_RECORDS",
     "Difference",
     "Interval",
+    "Reach",
     "Receipt",
     "Row",
     "Table",
@@ -16,7 +18,9 @@ __all__ = [
     "difference",
     "interval",
     "load",
+    "lowest",
     "prediction",
+    "reach",
     "receipt",
     "scores",
     "table",

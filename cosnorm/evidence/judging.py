@@ -267,7 +267,8 @@ def _name(technique: str, names: Names | None) -> str:
 
 def _printed(records: Sequence[Record], techniques: Sequence[str], what: str) -> str:
     printed = experiments.get(records[0].experiment).printed
-    pair = [f"{getattr(printed[name], what):g}" for name in techniques if name in printed]
+    figures = [getattr(printed[name], what) for name in techniques if name in printed]
+    pair = [f"{figure:g}" for figure in figures if figure is not None]
     return f"{what} {' against '.join(pair)}" if len(pair) == len(techniques) else "no figure"
 
 

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosnorm import experiments, record
+from cosnorm.experiments.choosing import PACKAGE_RECORDS
 from cosnorm.record import Record, RecordError
-
-#: The records that come with the package: the evidence that the book rests on.
-PACKAGE_RECORDS = Path(__file__).resolve().parents[1] / "records"
 
 #: Settings that say which technique was run rather than under which conditions.
 _OF_TECHNIQUE = ("norm", "learning_rate", "constant", "hidden_parameters", "test_statistics", "norm_settings")
+#: Where a record keeps a field of a replica that a competitor may have of its own; others keep their name.
+_WRITTEN_AS = {
+    "layers": ("sizes",),
+    "std": ("initial_std",),
+    "images": ("images", "inputs"),
+    "channels": ("channels", "network", "kernel_size"),
+    "observe": ("observed",),
+    "output_bias": ("output_layer",),
+}
 
 
 def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[Record]:
@@ -66,17 +73,28 @@ def available(folder: Path | str | None = None) -> dict[tuple[str, str], int]:
 
 
 def check_comparable(records: Sequence[Record]) -> None:
-    """Raise RecordError unless all share data and conditions, and those of a technique all settings."""
+    """Raise RecordError unless all share data and conditions, and those of a technique all settings.
+
+    Conditions in which the experiment lets its competitors differ need not be shared.
+    """
     first = records[0]
+    ignored = (*_OF_TECHNIQUE, *_of_competitors(first.experiment))
     of_technique: dict[str, Record] = {}
     for other in records[1:]:
         if other.provenance["dataset_sha256"] != first.provenance["dataset_sha256"]:
             raise RecordError(
                 f"{other.name} was made from other data than {first.name}; they cannot be compared"
             )
-        _check_same(first, other, _OF_TECHNIQUE)
+        _check_same(first, other, ignored)
     for other in records:
         _check_same(of_technique.setdefault(other.technique, other), other, ())
+
+
+def _of_competitors(experiment: str) -> set[str]:
+    """Settings of a record in which the competitors of an experiment differ, by its declaration."""
+    techniques = experiments.get(experiment).techniques.values()
+    fields = {name for technique in techniques for name in technique.settings}
+    return {written for name in fields for written in _WRITTEN_AS.get(name, (name,))}
 
 
 def _check_same(first: Record, other: Record, ignored: Sequence[str]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cosnorm import experiments
 from cosnorm.evidence.loading import check_comparable
+from cosnorm.evidence.reaching import Reach, lowest, reach
 from cosnorm.evidence.spread import Difference, Interval, difference, interval
-from cosnorm.experiments import Printed
+from cosnorm.experiments import Experiment, Printed
 from cosnorm.record import Record
 
 #: Stands in a table for a figure that is not defined, such as the spread of a single run.
@@ -38,8 +40,15 @@ class Row:
         Mean over seeds of the lowest test error of a run.
     seconds
         Mean wall time of a run.
+    against
+        The technique that this one is compared with; ``None`` if it is a baseline itself.
     difference
-        Against the table's baseline; ``None`` for the baseline itself, or without common seeds.
+        Against that technique; ``None`` without common seeds.
+    reach
+        How soon it made no more errors than the run of that technique with the same seed at its best; for
+        a baseline, when it was at its own best.
+    reach_printed
+        The same for the lowest error of that technique in the paper, where there is one on this data.
     printed
         The paper's figures, where it has some for this technique on this data.
     """
@@ -54,8 +63,15 @@ class Row:
     within_variance: float | None
     lowest: float | None
     seconds: float
+    against: str | None
     difference: Difference | None
+    reach: Reach | None
+    reach_printed: Reach | None
     printed: Printed | None
+
+
+#: A column of a table: its title, and its text for a row.
+Column = tuple[str, Callable[[Row], str]]
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,17 @@ class Table(Sequence[Row]):
         In the experiment's order.
     caption
         What the figures are: experiment, scale, data, epochs, devices and number of records.
+    minima, speed
+        Whether the lowest errors are shown, and the steps to the baseline's: where the paper prints such.
+    total
+        Number of test examples, if errors are also to be shown as fractions of it; else ``None``.
     """
 
     rows: tuple[Row, ...]
     caption: str
+    minima: bool = False
+    speed: bool = False
+    total: int | None = None
 
     def __getitem__(self, index):  # type: ignore[override]
         """A row by number, or by the name of its technique."""
@@ -93,16 +116,67 @@ class Table(Sequence[Row]):
     @property
     def header(self) -> tuple[str, ...]:
         """Titles of :meth:`cells`."""
-        titles = ("technique", "rate", "n", "mean", "sd", "95 % interval", "variance within", "against none")
-        return (*titles, "paper mean", "paper variance") if self._has_printed else titles
+        return tuple(title for title, _ in self._columns())
 
     def cells(self) -> list[tuple[str, ...]]:
         """The table as rounded text, one tuple a row; a dash where a figure is not defined."""
-        return [_cells(row, self._has_printed) for row in self.rows]
+        columns = self._columns()
+        return [tuple(text(row) for _, text in columns) for row in self.rows]
 
-    @property
-    def _has_printed(self) -> bool:
-        return any(row.printed is not None for row in self.rows)
+    def _columns(self) -> list[Column]:
+        return [*self._ours(), *self._extremes(), *self._papers()]
+
+    def _ours(self) -> list[Column]:
+        columns: list[Column] = [
+            ("technique", lambda row: row.technique),
+            ("rate", lambda row: f"{row.learning_rate:g}"),
+            ("n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
+            ("mean", lambda row: self._count(row.mean)),
+            ("sd", lambda row: _number(row.sd)),
+            ("95 % interval", lambda row: _range(row.interval)),
+            ("variance within", lambda row: _number(row.within_variance, 2)),
+        ]
+        rivals = {row.against for row in self.rows} - {None}
+        if len(rivals) > 1:
+            columns.append(("difference", lambda row: _against(row.difference, row.against)))
+        elif rivals:
+            columns.append((f"against {rivals.pop()}", lambda row: _against(row.difference)))
+        return columns
+
+    def _extremes(self) -> list[Column]:
+        columns: list[Column] = []
+        if self.minima:
+            columns.append(("lowest", lambda row: self._count(row.lowest)))
+        if self.speed:
+            columns.append(("steps to baseline's lowest", lambda row: _steps(row.reach)))
+        if any(row.reach_printed for row in self.rows):
+            columns.append(("steps to paper's", lambda row: _steps(row.reach_printed)))
+        return columns
+
+    def _papers(self) -> list[Column]:
+        """What is printed, in columns of which each has at least one figure."""
+        columns: list[tuple[str, str, Callable[[float], str]]] = [
+            ("paper mean", "mean", self._exact),
+            ("paper variance", "variance", self._exact_variance),
+            ("paper lowest", "minimum", self._exact),
+            ("paper steps", "steps", lambda value: f"{value:,}"),
+        ]
+        return [
+            (title, partial(_printed, name=name, text=text))
+            for title, name, text in columns
+            if any(getattr(row.printed, name, None) is not None for row in self.rows)
+        ]
+
+    def _count(self, value: float | None) -> str:
+        if value is None or self.total is None:
+            return _number(value)
+        return f"{value:.1f} ({value / self.total:.4f})"
+
+    def _exact(self, value: float) -> str:
+        return f"{value:g}" if self.total is None else f"{value:g} ({value / self.total:.4g})"
+
+    def _exact_variance(self, value: float) -> str:
+        return f"{value:g}" if self.total is None else f"{value:.1f} ({value / self.total**2:.4g})"
 
     def __str__(self) -> str:
         """The table in columns of plain text, the caption below."""
@@ -118,7 +192,7 @@ class Table(Sequence[Row]):
         return "\n".join([*unbroken, "", self.caption])
 
 
-def table(records: Sequence[Record], baseline: str = "none") -> Table:
+def table(records: Sequence[Record], baseline: str | None = None) -> Table:
     """One row a technique: mean over seeds, spread, interval, difference to a baseline, the paper's figures.
 
     Parameters
@@ -126,7 +200,8 @@ def table(records: Sequence[Record], baseline: str = "none") -> Table:
     records
         Of one experiment at one scale, as from :func:`load` or :func:`cosnorm.experiments.run`.
     baseline
-        The technique that the others are compared with in pairs.
+        The technique that the others are compared with in pairs; without it the one that the experiment
+        names for each, or ``"none"``.
 
     Raises
     ------
@@ -136,18 +211,37 @@ def table(records: Sequence[Record], baseline: str = "none") -> Table:
     if len({(r.experiment, r.scale) for r in records}) != 1:
         raise ValueError("a table needs records of one experiment at one scale, and at least one record")
     check_comparable(records)
-    techniques = dict.fromkeys(r.technique for r in records)
-    return Table(tuple(_row(records, technique, baseline) for technique in techniques), caption(records))
+    experiment = experiments.get(records[0].experiment)
+    rivals = {
+        name: _rival(experiment, name, baseline) for name in dict.fromkeys(r.technique for r in records)
+    }
+    printed = experiment.printed.values()
+    return Table(
+        tuple(_row(experiment, records, technique, rival) for technique, rival in rivals.items()),
+        caption(records),
+        minima=any(figure.minimum is not None for figure in printed),
+        speed=any(figure.steps is not None for figure in printed),
+        total=records[0].settings["test_examples"] if experiment.fractions else None,
+    )
 
 
-def _row(records: Sequence[Record], technique: str, baseline: str) -> Row:
+def _rival(experiment: Experiment, technique: str, baseline: str | None) -> str | None:
+    """The technique that one is compared with."""
+    declared = experiment.techniques.get(technique)
+    default = "none" if "none" in experiment.techniques else None
+    rival = baseline or (declared and declared.against) or default
+    return None if rival == technique else rival
+
+
+def _row(experiment: Experiment, records: Sequence[Record], technique: str, rival: str | None) -> Row:
     runs = [r for r in records if r.technique == technique]
     finished = [r for r in runs if not r.diverged]
     means = [r.final["test_error_mean"] for r in finished]
     variances = [v for r in finished if (v := r.final["test_error_variance"]) is not None]
-    experiment = experiments.get(runs[0].experiment)
     # The paper's counts are of its own test set; beside another they would mislead.
-    same_data = runs[0].settings["test_examples"] == experiment.test_examples
+    printed = experiment.printed if _same_data(experiment, runs[0]) else {}
+    target = printed[rival or technique].minimum if (rival or technique) in printed else None
+    targets = {} if target is None else {r.seed: target for r in runs}
     return Row(
         technique=technique,
         learning_rate=runs[0].settings["learning_rate"],
@@ -159,45 +253,64 @@ def _row(records: Sequence[Record], technique: str, baseline: str) -> Row:
         within_variance=statistics.fmean(variances) if variances else None,
         lowest=statistics.fmean(r.final["test_error_min"] for r in finished) if finished else None,
         seconds=statistics.fmean(r.cost["seconds"] for r in runs),
-        difference=None if technique == baseline else difference(records, technique, baseline),
-        printed=experiment.printed.get(technique) if same_data else None,
+        against=rival,
+        difference=None if rival is None else difference(records, technique, rival),
+        reach=reach(records, technique, lowest(records, rival or technique)),
+        reach_printed=reach(records, technique, targets),
+        printed=printed.get(technique),
     )
+
+
+def _same_data(experiment: Experiment, run: Record) -> bool:
+    """Whether a run was judged by the paper's number of test examples."""
+    return run.settings["test_examples"] == experiment.test_examples
 
 
 def caption(records: Sequence[Record]) -> str:
     """In words: what was run, on what, and what the figures count."""
     settings = records[0].settings
     devices = sorted({r.provenance["device_name"] for r in records})
-    net = "-".join(map(str, settings["sizes"]))
+    kind = "validation" if settings.get("held_out") else "test"
     text = (
-        f"{records[0].experiment}, scale {records[0].scale}: {net} on {settings['dataset']}, "
-        f"{settings['epochs']} epochs, batches of {settings['batch_size']}; test errors of "
+        f"{records[0].experiment}, scale {records[0].scale}: {_networks(records)} on {settings['dataset']}, "
+        f"{settings['epochs']} epochs, batches of {_listed(records, 'batch_size')}; {kind} errors of "
         f"{settings['test_examples']}, mean of the last {settings['tail']} epochs; n seeds; "
         f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
     experiment = experiments.get(records[0].experiment)
     full = experiment.scales["paper"]
-    if settings["test_examples"] == experiment.test_examples and settings["epochs"] != full.epochs:
-        text += f" The paper's figures are the last {full.tail} of {full.epochs} epochs of one run."
+    if _same_data(experiment, records[0]) and settings["epochs"] != full.epochs and experiment.printed:
+        means = any(figure.mean is not None for figure in experiment.printed.values())
+        part = f"the last {full.tail} of {full.epochs} epochs" if means else f"{full.epochs} epochs"
+        text += f" The paper's figures are {part} of one run."
     return text
 
 
-def _cells(row: Row, with_printed: bool) -> tuple[str, ...]:
-    cells = (
-        row.technique,
-        f"{row.learning_rate:g}",
-        f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else ""),
-        _number(row.mean),
-        _number(row.sd),
-        _range(row.interval),
-        _number(row.within_variance, 2),
-        _against(row.difference),
-    )
-    if not with_printed:
-        return cells
-    if row.printed is None:
-        return (*cells, _UNDEFINED, _UNDEFINED)
-    return (*cells, f"{row.printed.mean:g}", f"{row.printed.variance:g}")
+def _networks(records: Sequence[Record]) -> str:
+    """The widths of the network, or of all networks if there are several."""
+    return ", ".join(dict.fromkeys(network(r.settings["sizes"], r.settings.get("channels")) for r in records))
+
+
+def network(sizes: Sequence[int], channels: Sequence[int] | None) -> str:
+    """Widths in words, such as ``784-1000-10``, convolutions before the dense layers.
+
+    Examples
+    --------
+    >>> network((1728, 384, 192, 10), (64, 64)), network((784, 1000, 10), None)
+    ('conv 64-64, 384-192-10', '784-1000-10')
+    """
+    if not channels:
+        return "-".join(map(str, sizes))
+    return f"conv {'-'.join(map(str, channels))}, {'-'.join(map(str, sizes[1:]))}"
+
+
+def _listed(records: Sequence[Record], setting: str) -> str:
+    return " or ".join(str(value) for value in dict.fromkeys(r.settings[setting] for r in records))
+
+
+def _printed(row: Row, name: str, text: Callable[[float], str]) -> str:
+    value = getattr(row.printed, name, None)
+    return _UNDEFINED if value is None else text(value)
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -208,9 +321,18 @@ def _range(value: Interval | None) -> str:
     return _UNDEFINED if value is None else f"{value.low:.1f} to {value.high:.1f}"
 
 
-def _against(value: Difference | None) -> str:
+def _against(value: Difference | None, rival: str | None = None) -> str:
+    """The difference and its interval; with the rival's name where a table has several."""
     if value is None:
         return _UNDEFINED
-    if value.interval is None:
-        return f"{value.mean:+.1f}"
-    return f"{value.mean:+.1f} ({_range(value.interval)})"
+    between = "" if value.interval is None else f" ({_range(value.interval)})"
+    return f"{value.mean:+.1f}{between}" + (f" against {rival}" if rival else "")
+
+
+def _steps(value: Reach | None) -> str:
+    """Mean number of steps, and how many runs got there where not all did."""
+    if value is None:
+        return _UNDEFINED
+    if value.steps is None:
+        return f"not reached by {value.runs}"
+    return f"{value.steps:,.0f}" + (f" ({value.n} of {value.runs})" if value.n < value.runs else "")

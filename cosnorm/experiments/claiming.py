@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from cosnorm._locks import HELD_BY_ANOTHER, try_lock
@@ -38,19 +41,30 @@ class Claim:
                 f"cannot write to {self.path.parent} ({error.strerror or error}); "
                 "choose another folder with --records (records= in Python)"
             ) from error
-        self.taken = True
+        self.taken = self._lock()
+        if not self.taken:
+            self._stream.close()
+
+    def _lock(self) -> bool:
         try:
             try_lock(self._stream)
         except OSError as error:
-            self.taken = error.errno not in HELD_BY_ANOTHER
-            if not self.taken:
-                self._stream.close()
+            return error.errno not in HELD_BY_ANOTHER
+        return self._in_place()
 
-    def release(self, remove: bool = False) -> None:
-        """Let others have the run; ``remove`` also clears the file away, once there is a record.
+    def _in_place(self) -> bool:
+        """Whether the locked file is still the one at the path, not one that a holder before has removed."""
+        try:
+            return os.path.samestat(os.fstat(self._stream.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
-        Whoever locks a file that was removed finds the record and leaves the run alone.
-        """
-        if remove:
-            self.path.unlink(missing_ok=True)
+    def release(self) -> None:
+        """Let others have the run, and clear the file away."""
+        # Removed while locked: whoever has it open already then sees that it is not in place any more.
+        # Windows removes no file that is open, so there nobody can have it open.
+        if sys.platform == "win32":
+            self._stream.close()
+        with suppress(OSError):
+            self.path.unlink()
         self._stream.close()

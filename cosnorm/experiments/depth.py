@@ -21,7 +21,10 @@ EXPERIMENT = replace(
     name="depth",
     title="Test errors on MNIST of cosine networks with two to five weight layers",
     techniques={
-        competitor(layers): Technique(10.0, "paper", "cosine", {"layers": layers}) for layers in MINIMA
+        competitor(layers): Technique(
+            10.0, "paper", "cosine", {"layers": layers}, None if layers == 2 else competitor(2)
+        )
+        for layers in MINIMA
     },
     scales={
         "smoke": replace(

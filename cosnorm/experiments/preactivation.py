@@ -23,7 +23,8 @@ EXPERIMENT = replace(
         "paper": replace(mnist.EXPERIMENT.scales["paper"], settings=_SETTINGS),
     },
     recorded="after every epoch loss and errors, and over the test examples the 15th, 50th and 85th "
-    "percentile of the pre-activations of the last hidden layer's first units, with the median spread of all its units",
+    "percentile of the pre-activations of the last hidden layer's first units, with the median "
+    "spread of all its units",
     claims=(3,),
     printed={},
     source="Luo et al. (2017), Figure 3",

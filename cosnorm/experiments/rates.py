@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
 from cosnorm.experiments import mnist
-from cosnorm.experiments.registry import Experiment, Technique
-from cosnorm.record import Record
+from cosnorm.experiments.choosing import RATES, best, competitor, sweep
 from cosnorm.techniques import TECHNIQUES
 
-#: The grid, a factor of about three from rate to rate.
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+__all__ = ["EXPERIMENT", "NORMS", "RATES", "best", "competitor"]
 
 #: Every technique that a fully connected network can use, but for single parts of others.
 NORMS = tuple(
@@ -22,34 +17,11 @@ NORMS = tuple(
     if not recipe.needs_positions and name not in ("detach_mean", "detach_std", "group")
 )
 
-
-def competitor(norm: str, rate: float) -> str:
-    """The name of a technique at a rate, such as ``cosine-at-3``."""
-    return f"{norm}-at-{rate:g}"
-
-
-def best(records: Sequence[Record]) -> dict[str, float]:
-    """By technique the rate whose runs misclassify fewest held-out examples, over their last epochs.
-
-    The smaller of rates that are equal in this. A rate at which a run diverged is not chosen.
-    """
-    scores: dict[str, dict[float, list[float]]] = {}
-    for r in records:
-        errors = math.inf if r.diverged else r.final["test_error_mean"]
-        scores.setdefault(r.settings["norm"], {}).setdefault(r.settings["learning_rate"], []).append(errors)
-    return {
-        norm: min(by_rate, key=lambda rate: (statistics.fmean(by_rate[rate]), rate))
-        for norm, by_rate in scores.items()
-    }
-
-
-EXPERIMENT = Experiment(
-    name="rates",
-    title="Validation errors on MNIST, every technique at each learning rate of one grid",
-    techniques={
-        competitor(norm, rate): Technique(rate, "ours", norm=norm) for norm in NORMS for rate in RATES
-    },
-    scales={
+EXPERIMENT = sweep(
+    mnist.EXPERIMENT,
+    "rates",
+    "Validation errors on MNIST, every technique at each learning rate of one grid",
+    {
         "smoke": replace(
             mnist.EXPERIMENT.scales["smoke"],
             epochs=3,
@@ -76,11 +48,5 @@ EXPERIMENT = Experiment(
             validation=10_000,
         ),
     },
-    std=mnist.EXPERIMENT.std,
-    constant=mnist.EXPERIMENT.constant,
-    recorded="loss and number of misclassified examples after every epoch, of training and held-out examples",
-    claims=(11,),
-    printed={},
-    source="",
-    test_examples=10_000,
+    NORMS,
 )

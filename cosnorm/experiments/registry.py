@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cosnorm.training import Replica
@@ -21,20 +21,25 @@ class Technique:
     Attributes
     ----------
     learning_rate
-        The rate at the scales that use the paper's network.
+        The rate at the scales that use the paper's network; ``None`` where records of another experiment
+        decide, :attr:`Scale.rates_from`.
     source
         Who chose that rate: ``"paper"`` or ``"ours"``.
     norm
-        As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name.
+        As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name. A competitor that has
+        another name is called by the technique, a hyphen and what is special, ``"cosine-dropout"``.
     settings
         Fields of :class:`cosnorm.training.Replica` in which this competitor differs. ``layers`` stands
         for a number of weight layers: the first hidden width is repeated as often as needed.
+    against
+        The competitor that tables compare it with; ``None`` for ``"none"`` where there is one.
     """
 
-    learning_rate: float
+    learning_rate: float | None
     source: str
     norm: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Scale:
         How many seeds a result at this scale should have.
     rates
         Learning rates that differ from the technique's own.
+    rates_from
+        Experiment and scale, such as ``"rates/short"``, whose records decide every other rate: those that
+        come with the package, see :func:`cosnorm.experiments.choosing.chosen`.
     note
         Why they differ, or what else a reader should know.
     threads
@@ -60,7 +68,8 @@ class Scale:
         So many examples from the end of the training set are held out and stand in for the test set,
         which is then not touched; 0 uses the test set.
     settings
-        Further fields of :class:`cosnorm.training.Replica`, for every competitor.
+        Further fields of :class:`cosnorm.training.Replica`, for every competitor. ``crop`` stands for
+        another crop of every competitor's images.
     preparation
         Settings of the dataset's preparation, for :func:`cosnorm.data.load`.
     """
@@ -71,6 +80,7 @@ class Scale:
     epochs: int
     seeds: int
     rates: Mapping[str, float] = field(default_factory=dict)
+    rates_from: str | None = None
     note: str = ""
     threads: int | None = None
     validation: int = 0
@@ -126,6 +136,8 @@ class Experiment:
         Numbers of the paper's claims (the ledger) that the result bears on.
     printed, source, test_examples
         The paper's own figures by technique, where they are printed, and out of how many examples.
+    fractions
+        Whether the paper prints them as fractions of the test examples.
     """
 
     name: str
@@ -139,6 +151,7 @@ class Experiment:
     printed: Mapping[str, Printed]
     source: str
     test_examples: int
+    fractions: bool = False
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
@@ -153,13 +166,13 @@ class Experiment:
             raise ValueError(f"{self.name} has no scale {name!r}; choose one of {', '.join(self.scales)}")
         return name, self.scales[name]
 
-    def replica(self, technique: str, scale: str | None, seed: int) -> Replica:
-        """The settings of one run.
+    def replica(self, technique: str, scale: str | None, seed: int, rate: float | None = None) -> Replica:
+        """The settings of one run, at another learning rate than the experiment's if one is given.
 
         Raises
         ------
         ValueError
-            If the experiment has no such technique or scale.
+            If the experiment has no such technique or scale, or no record says yet which rate to take.
         """
         if technique not in self.techniques:
             raise ValueError(
@@ -171,7 +184,7 @@ class Experiment:
         settings: dict[str, Any] = {
             "sizes": chosen.sizes,
             "norm": rival.norm or technique,
-            "learning_rate": chosen.rates.get(technique, rival.learning_rate),
+            "learning_rate": self._rate(technique, chosen) if rate is None else rate,
             "batch_size": chosen.batch_size,
             "epochs": chosen.epochs,
             "seed": seed,
@@ -184,15 +197,52 @@ class Experiment:
         if layers is not None:
             first, width, *_, last = settings["sizes"]
             settings["sizes"] = (first, *[width] * (layers - 1), last)
+        crop = settings.pop("crop", None)
+        if crop is not None:
+            settings["images"] = replace(settings["images"], crop=crop)
         return Replica(**settings)
+
+    def _rate(self, technique: str, chosen: Scale) -> float:
+        rival = self.techniques[technique]
+        rate = chosen.rates.get(technique, rival.learning_rate)
+        if rate is None:
+            # There, a record is needed; here, where experiments are only declared, none must be.
+            from cosnorm.experiments.choosing import chosen_rate
+
+            return chosen_rate(chosen.rates_from or "", rival.norm or technique)
+        return rate
 
 
 def registry() -> dict[str, Experiment]:
-    """Every experiment by name."""
-    from cosnorm.experiments import cifar10, depth, mnist, newsgroups, noise, preactivation, rates, relatives
+    """Every experiment by name: the paper's first, then what its later abstract names, then ours."""
+    from cosnorm.experiments import (
+        ambiguity,
+        ambiguity_images,
+        ambiguity_text,
+        cifar10,
+        cifar100,
+        depth,
+        fair_cifar10,
+        fair_newsgroups,
+        magnitude,
+        mnist,
+        newsgroups,
+        noise,
+        preactivation,
+        rates,
+        rates_cifar10,
+        rates_newsgroups,
+        relatives,
+        svhn,
+    )
 
-    modules = (mnist, preactivation, noise, depth, newsgroups, cifar10, relatives, rates)
-    return {module.EXPERIMENT.name: module.EXPERIMENT for module in modules}
+    modules = (
+        *(mnist, preactivation, noise, depth, newsgroups, cifar10),
+        *(cifar100, svhn, magnitude, ambiguity, ambiguity_images),
+        *(rates, relatives, rates_newsgroups, fair_newsgroups, rates_cifar10, fair_cifar10),
+    )
+    experiments = (*(module.EXPERIMENT for module in modules), *ambiguity_text.EXPERIMENTS)
+    return {experiment.name: experiment for experiment in experiments}
 
 
 def get(name: str) -> Experiment:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from cosnorm import data, provenance, record
-from cosnorm.experiments.checkpoints import CheckpointFile
+from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
 from cosnorm.experiments.claiming import Claim
-from cosnorm.experiments.registry import Experiment, get, tail
+from cosnorm.experiments.registry import Experiment, Scale, get, tail
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Hooks, Replica, Watcher, resolve_device, train_with
@@ -55,6 +55,8 @@ class Plan:
 
 #: Called with a finished record and whether it had been there before.
 Finisher = Callable[[Record, bool], None]
+#: Called with the number of runs that another process is making, where that is all there is left to wait for.
+Waiter = Callable[[int], None]
 
 
 def plan(
@@ -100,6 +102,7 @@ def run(
     progress: bool = False,
     on_epoch: Watcher | None = None,
     on_record: Finisher | None = None,
+    on_wait: Waiter | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
 ) -> list[Record]:
     """Run an experiment and return one record a run.
@@ -129,6 +132,9 @@ def run(
     on_epoch, on_record
         Called after each epoch, and with each record and whether it had been there before. Records
         come in the order of the result, epochs as they happen.
+    on_wait
+        Called with the number of runs that other processes are making, whenever nothing else is left to
+        do and that number has changed.
     checkpoint_every
         Seconds between two checkpoints of a run, kept in the folder until its record is written.
 
@@ -156,7 +162,7 @@ def run(
     settled = plan(name, norms, scale, seeds, device)
     if records is not None:
         record.prepare_folder(records)
-    return Running(settled, records, progress, on_epoch, on_record, checkpoint_every).run()
+    return Running(settled, records, progress, on_epoch, on_record, on_wait, checkpoint_every).run()
 
 
 def load_data(settled: Plan, progress: bool = False) -> data.Dataset:
@@ -175,7 +181,7 @@ class Running(Hooks):
         What to run.
     folder
         Where records, checkpoints and locks lie; ``None`` keeps all in memory.
-    progress, on_epoch, on_record, checkpoint_every
+    progress, on_epoch, on_record, on_wait, checkpoint_every
         As for :func:`run`.
     """
 
@@ -186,28 +192,30 @@ class Running(Hooks):
         progress: bool = False,
         on_epoch: Watcher | None = None,
         on_record: Finisher | None = None,
+        on_wait: Waiter | None = None,
         checkpoint_every: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.settled, self.folder, self.progress = settled, folder, progress
-        self.on_epoch, self.on_record, self.every = on_epoch, on_record, checkpoint_every
+        self.on_epoch, self.on_record, self.on_wait = on_epoch, on_record, on_wait
+        self.every = checkpoint_every
         self.results = stored(settled, folder)
         self.present = set(self.results)
         self.claims: dict[int, Claim] = {}
         self._checkpoints: dict[int, CheckpointFile] = {}
         self._told = 0
+        self._waited_for = 0
         provenance.environment(settled.device)  # notes the commit now: long runs outlive it
 
     def run(self) -> list[Record]:
         """Train what has no record; runs that another process has claimed are waited for."""
         runs = self.settled.runs
+        self._tidy()
         self._tell()
         if len(self.results) < len(runs):
             self.dataset = load_data(self.settled, self.progress)
             while missing := [run for run in runs if run not in self.results]:
                 self.train(missing)
-                if any(run not in self.results for run in missing):
-                    time.sleep(WAIT_SECONDS)
-                    self._look_again(missing)
+                self._wait_for([run for run in missing if run not in self.results])
         return [self.results[run] for run in runs]
 
     def train(self, missing: list[tuple[str, int]]) -> None:
@@ -231,6 +239,7 @@ class Running(Hooks):
             for claim in self.claims.values():
                 claim.release()
             self.claims.clear()
+            self._checkpoints.clear()
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""
@@ -241,7 +250,8 @@ class Running(Hooks):
         if not claim.taken:
             return False
         if path.exists():
-            claim.release(remove=True)
+            clear(path)
+            claim.release()
             return False
         self.claims[index] = claim
         return True
@@ -271,11 +281,8 @@ class Running(Hooks):
         run = self.missing[index]
         result = make_record(self.settled, *run, self.dataset, curves)
         if self.folder is not None:
-            record.write(result, self.folder)
-            checkpoint = self._checkpoints.pop(index, None)
-            if checkpoint is not None:
-                checkpoint.remove()
-            self.claims.pop(index).release(remove=True)
+            clear(record.write(result, self.folder))
+            self.claims.pop(index).release()
         self.results[run] = result
         self._tell()
 
@@ -283,10 +290,25 @@ class Running(Hooks):
         assert self.folder is not None
         return record.path_of(self.folder, self.settled.experiment.name, self.settled.scale, *run)
 
-    def _look_again(self, missing: list[tuple[str, int]]) -> None:
-        """Take in what another process has finished meanwhile."""
-        found = stored(self.settled, self.folder)
-        self.present |= {run for run in missing if run in found}
+    def _tidy(self) -> None:
+        """Clear away what a process that was killed right after it wrote a record has left beside that."""
+        for path in (self._path(run) for run in self.present):
+            if remains(path):
+                claim = Claim(path)
+                if claim.taken:
+                    clear(path)
+                    claim.release()
+
+    def _wait_for(self, others: list[tuple[str, int]]) -> None:
+        """Give other processes a moment, then take in what they have finished."""
+        if not others:
+            return
+        if self.on_wait is not None and len(others) != self._waited_for:
+            self.on_wait(len(others))
+        self._waited_for = len(others)
+        time.sleep(WAIT_SECONDS)
+        found = stored(self.settled, self.folder, others)
+        self.present |= set(found)
         self.results |= found
         self._tell()
 
@@ -313,8 +335,10 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def stored(settled: Plan, folder: Path | str | None) -> dict[tuple[str, int], Record]:
-    """The runs of a plan that have a record in the folder.
+def stored(
+    settled: Plan, folder: Path | str | None, runs: Iterable[tuple[str, int]] | None = None
+) -> dict[tuple[str, int], Record]:
+    """The runs of a plan, or those of ``runs``, that have a record in the folder.
 
     Raises
     ------
@@ -324,7 +348,7 @@ def stored(settled: Plan, folder: Path | str | None) -> dict[tuple[str, int], Re
     found: dict[tuple[str, int], Record] = {}
     if folder is None:
         return found
-    for technique, seed in settled.runs:
+    for technique, seed in settled.runs if runs is None else runs:
         path = record.path_of(folder, settled.experiment.name, settled.scale, technique, seed)
         if path.exists():
             found[technique, seed] = old = record.read(path)
@@ -394,7 +418,10 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
         "norm": replica.norm,
         "activation": "relu",
         "hidden_parameters": recipe.parameters,
-        "output_layer": "linear with a learned bias from 0, not normalized",
+        "hidden_bias": None if replica.hidden_bias else "left out",
+        "output_layer": "linear with a learned bias from 0, not normalized"
+        if replica.output_bias
+        else "linear without a bias, not normalized",
         "weights": "normal, mean 0",
         "initial_std": replica.std,
         "constant": replica.constant if recipe.appends_constant else None,
@@ -414,10 +441,22 @@ def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
         "average": replica.average,
         "magnitude": None if replica.magnitude == 1 else replica.magnitude,
         "observed": list(replica.observe) or None,
-        "held_out": f"the last {scale.validation} training examples, in place of the test set"
-        if scale.validation
-        else None,
+        "held_out": _held_out(scale),
     }
+
+
+def _held_out(scale: Scale) -> str | None:
+    """Which examples stand in for the test set; see :meth:`cosnorm.data.Dataset.hold_out`."""
+    if not scale.validation:
+        return None
+    # Documents lie sorted by class, so that the last ones would be of one class.
+    text = bool(data.preparation(scale.dataset))
+    which = (
+        f"{scale.validation} of the training examples at random"
+        if text
+        else (f"the last {scale.validation} training examples")
+    )
+    return f"{which}, in place of the test set"
 
 
 def _inputs(dataset: str, replica: Replica) -> str:

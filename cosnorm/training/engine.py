@@ -21,6 +21,7 @@ from cosnorm.training.evaluation import evaluate
 from cosnorm.training.loop import Loop
 from cosnorm.training.observers import OBSERVERS
 from cosnorm.training.replica import Curves, Replica
+from cosnorm.training.sparse import sparse_techniques
 from cosnorm.training.splits import Examples, SparseSplit, Split, place
 from cosnorm.training.stack import Stack
 from cosnorm.training.trainee import Trainee
@@ -164,7 +165,8 @@ def _units(replicas: Sequence[Replica]) -> list[list[int]]:
     groups: dict[object, list[int]] = {}
     for index, replica in enumerate(replicas):
         alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
-        groups.setdefault(alike if TECHNIQUES[replica.norm].stackable else index, []).append(index)
+        stackable = replica.norm in TECHNIQUES and TECHNIQUES[replica.norm].stackable
+        groups.setdefault(alike if stackable else index, []).append(index)
     return [
         group[begin : begin + LARGEST_STACK]
         for group in groups.values()
@@ -364,6 +366,10 @@ def check(replica: Replica, dataset: Examples) -> None:
 
 
 def _features(replica: Replica, shape: tuple[int, ...]) -> int:
+    if (replica.channels or replica.images is not None) and len(shape) not in (2, 3):
+        raise ValueError(
+            f"the dataset's inputs have the shape {shape} and are no images; leave out images and channels"
+        )
     crop = None if replica.images is None else replica.images.crop
     if crop is not None:
         if min(shape[-2:]) < crop:
@@ -385,6 +391,10 @@ def _check_sparse(replica: Replica) -> None:
     refused = [name for name, present in asked.items() if present]
     if refused:
         raise ValueError(f"sparse inputs cannot be trained with {', '.join(refused)}; leave that out")
+    if replica.norm in TECHNIQUES and replica.norm not in sparse_techniques():
+        # Weight decay and scaling would else skip the first layer without a word.
+        able = ", ".join(sparse_techniques())
+        raise ValueError(f"{replica.norm!r} cannot be trained on sparse inputs; these can: {able}")
 
 
 def _check_batches(replica: Replica, examples: int) -> None:

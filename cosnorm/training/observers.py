@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -50,11 +51,13 @@ def preactivation(trainee: Trainee, testing: Split) -> Observation:
     values = torch.cat(seen)
     levels = torch.tensor(PERCENTILES, dtype=values.dtype, device=values.device) / 100
     percentiles = torch.quantile(values, levels, dim=0)
-    spread = percentiles[-1] - percentiles[0]
+    # Float64: of a network about to diverge the squares would overflow, and no record holds that.
+    spread = percentiles[-1].double() - percentiles[0].double()
+    scale = torch.linalg.vector_norm(values, dim=0, dtype=torch.float64) / math.sqrt(len(values))
     return {
         "preactivation": percentiles[:, :UNITS].T.tolist(),
         "preactivation_spread": spread.median().item(),
-        "preactivation_scale": values.square().mean(0).sqrt().median().item(),
+        "preactivation_scale": scale.median().item(),
     }
 
 
@@ -74,8 +77,12 @@ def lengths(trainee: Trainee, testing: Split) -> Observation:
     """Median length of a unit's weight vector, one entry a layer, from the input to the output."""
     del testing
     layers = [m for m in trainee.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    medians = [layer.weight.detach().flatten(1).norm(dim=1).median().item() for layer in layers]
-    return {"weight_length": medians}
+    weights = [layer.weight.detach().flatten(1) for layer in layers]
+    return {
+        "weight_length": [
+            torch.linalg.vector_norm(weight, dim=1, dtype=torch.float64).median().item() for weight in weights
+        ]
+    }
 
 
 #: By name, as in :attr:`cosnorm.training.Replica.observe`.

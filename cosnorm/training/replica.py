@@ -18,7 +18,7 @@ class Replica:
     sizes
         Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
         the number of input features and the widths of the dense layers behind the convolutions.
-    norm, constant, std
+    norm, constant, std, hidden_bias, output_bias
         As for :func:`cosnorm.networks.mlp`.
     learning_rate
         Constant step size of plain gradient descent.
@@ -65,6 +65,8 @@ class Replica:
     average: float | None = None
     magnitude: float = 1.0
     observe: tuple[str, ...] = ()
+    hidden_bias: bool = True
+    output_bias: bool = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

@@ -117,7 +117,10 @@ class Stack:
 
 def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """One tensor a name, a replica a row; each replica's own tensor becomes a view of its row."""
-    stacked = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
+    # Contiguous, for vmap has no group norm of images that are stored channels last.
+    stacked = {
+        name: torch.stack([state[name].detach() for state in states]).contiguous() for name in states[0]
+    }
     for row, state in enumerate(states):
         for name, tensor in state.items():
             tensor.data = stacked[name][row]

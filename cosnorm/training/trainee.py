@@ -129,7 +129,9 @@ class Trainee:
 
 
 def _network(replica: Replica, training: Split) -> nn.Module:
-    options = {"constant": replica.constant, "std": replica.std, "seed": replica.seed}
+    options: dict[str, Any] = {
+        name: getattr(replica, name) for name in ("constant", "std", "hidden_bias", "output_bias", "seed")
+    }
     if replica.channels:
         channels, height, width = training.shape
         if height != width:

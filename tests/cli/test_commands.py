@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from synthetic import make_record
 from typer.testing import CliRunner, Result
 
 import cosnorm
 from cosnorm import evidence, experiments
 from cosnorm._cli.app import app
+from cosnorm._cli.plain import Lines
+from cosnorm._cli.progress import Bars
+from cosnorm._cli.shared import Tally
+from cosnorm.experiments import running
+from cosnorm.experiments.claiming import Claim
 from cosnorm.record import path_of, read, write
+from cosnorm.training import Curves
 
 
 def invoke(*words: object) -> Result:
@@ -35,18 +43,23 @@ def test_version() -> None:
     assert invoke("--version").output.strip() == cosnorm.__version__
 
 
-def test_list_shows_every_technique_and_scale() -> None:
+def test_list_shows_every_experiment_and_scale() -> None:
     text = invoke("list").output
     for name, experiment in experiments.registry().items():
         assert f"{name}: {experiment.title}" in text
-        tried: dict[tuple[str, str], list[float]] = {}
-        for key, technique in experiment.techniques.items():
-            tried.setdefault((technique.norm or key, technique.source), []).append(technique.learning_rate)
-        for (norm, source), rates in tried.items():
-            listed = ", ".join(f"{rate:g}" for rate in rates)
-            assert re.search(rf"^{norm} +{listed} +{source}", text, re.MULTILINE)
         for key, scale in experiment.scales.items():
-            assert re.search(rf"^{key} +{scale.dataset} .*{scale.epochs}", text, re.MULTILINE)
+            row = rf"^{key} +{re.escape(scale.dataset)} .* {scale.epochs} +{scale.seeds} "
+            assert re.search(row, text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["mnist", "noise"])
+def test_list_of_one_shows_every_technique_with_its_rates(name: str) -> None:
+    text = invoke("list", name).output
+    experiment = experiments.get(name)
+    for technique, rival in experiment.techniques.items():
+        rates = [scale.rates.get(technique, rival.learning_rate) for scale in experiment.scales.values()]
+        row = rf"^{technique} +{' +'.join(f'{rate:g}' for rate in rates)} +{rival.source} "
+        assert re.search(row, text, re.MULTILINE)
 
 
 def test_run_writes_the_records_that_were_asked_for(tmp_path: Path) -> None:
@@ -79,7 +92,10 @@ def test_records_go_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mo
     ("words", "message"),
     [
         (("run", "minst"), "no experiment 'minst'; choose from mnist"),
-        (("run", "mnist", "--norm", "cosin"), "choose from none, cosine, centered, batch, or all"),
+        (
+            ("run", "mnist", "--norm", "cosin"),
+            "choose from none, cosine, centered, batch, weight",
+        ),
         (("run", "mnist", "--scale", "big"), "choose one of smoke, short, paper"),
         (("run", "mnist", "--seeds", "many"), "write how many (5), a range (3-4) or a list (0,2)"),
         (("run", "mnist", "--seeds", "0"), "write how many"),
@@ -161,3 +177,73 @@ def test_doctor_shows_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "records in cosnorm-records: 1 of mnist at scale short" in result.output
     count = evidence.available()["mnist", "smoke"]
     assert f"{count} of mnist at scale smoke" in result.output
+
+
+def test_the_bar_counts_the_epochs_of_all_runs() -> None:
+    """Epochs of runs that go on side by side come as they happen, and a resumed run skips some."""
+    bars, plan = (
+        Bars(Console(file=io.StringIO(), width=200)),
+        experiments.plan("depth", scale="smoke", seeds=1),
+    )
+    first, second, *_ = (plan.replica(*run) for run in plan.runs)
+    seen: list[tuple[str, float, float | None]] = []
+
+    def look() -> None:
+        assert bars._progress is not None
+        task = bars._progress.tasks[0]
+        seen.append((task.description.split("  loss")[0], task.completed, task.total))
+
+    with bars.start(plan):
+        for replica, epochs in ((first, 1), (second, 1), (first, 2), (second, 7)):
+            bars.on_epoch(replica, curves_of(epochs))
+            look()
+        bars.on_record(make_record("cosine-3-layers", 0, [3, 2], epochs=20, scale="smoke"), False)
+        look()
+        bars.on_epoch(first, curves_of(3))
+        look()
+    assert seen == [
+        ("cosine-2-layers seed 0  epoch 1/20", 1, 80),
+        ("cosine-3-layers seed 0  epoch 1/20", 2, 80),
+        ("cosine-2-layers seed 0  epoch 2/20", 3, 80),
+        ("cosine-3-layers seed 0  epoch 7/20", 9, 80),
+        ("cosine-3-layers seed 0 done", 22, 80),
+        ("cosine-2-layers seed 0  epoch 3/20", 23, 80),
+    ]
+
+
+def curves_of(epochs: int) -> Curves:
+    losses, errors = [0.5] * epochs, [9] * epochs
+    return Curves(losses, errors, losses, errors, seconds=1.0)
+
+
+def test_the_bare_front_names_the_run_of_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, plan = Lines(), experiments.plan("depth", scale="smoke", seeds=2)
+    with lines.start(plan):
+        lines.on_epoch(plan.replica("cosine-4-layers", 1), curves_of(5))
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "  cosine-4-layers seed 1  epoch 5/20  loss 0.5  test errors 9  3 s left"
+
+
+def test_all_runs_of_a_plan_are_told_of_and_done_at_the_end(tmp_path: Path) -> None:
+    tally = Tally(experiments.plan("mnist", "none,cosine", "smoke", 2))
+    assert (tally.done, tally.total) == (0, 80)
+    run(tmp_path, "--norm", "none", "--seeds", "1")
+    tally.finish(read(path_of(tmp_path, "mnist", "smoke", "none", 0)))
+    assert tally.done == 20
+
+
+def test_runs_of_another_process_are_said_to_be_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That process gives its two runs up, one after the other, and this one makes them."""
+    monkeypatch.setattr(running, "WAIT_SECONDS", 0.01)
+    claims = [Claim(path_of(tmp_path, "mnist", "smoke", "none", seed)) for seed in (0, 1)]
+    monkeypatch.setattr(running.time, "sleep", lambda _: claims.pop().release() if claims else None)
+    result = run(tmp_path, "--norm", "none", "--seeds", "3")
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.output.splitlines() if "waiting" in line]
+    assert said == [
+        "waiting for 2 runs that another process is making",
+        "waiting for 1 run that another process is making",
+    ]
+    assert len(list(tmp_path.rglob("[!.]*.json"))) == 3

@@ -61,7 +61,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path, blo
     assert sorted(path for path in records.rglob("*") if path.is_file()) == finished, "no half-written file"
     assert all(len(read(path).curves["test_error"]) == 20 for path in finished)
     assert f"{len(finished)} of 40 runs are finished" in out
-    said = re.search(r"to go on with it: (.+)", out)
+    assert "go on from their last checkpoint, one every 30 s" in " ".join(out.split())
+    said = re.search(r"with the same command: (.+)", out)
     assert said is not None
     again = shlex.split(said[1])
     assert again[:3] == ["python", "-m", "cosnorm"]
@@ -80,7 +81,7 @@ def test_run_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
 def test_the_bare_front_explains_mistakes_and_itself(tmp_path: Path) -> None:
     done = bare("run", "mnist", "--norm", "cosin", "--records", tmp_path)
     assert done.returncode == 1
-    assert "choose from none, cosine, centered, batch, or all" in done.stderr
+    assert "choose from none, cosine, centered, batch, weight" in done.stderr
     assert "pip install typer rich" in " ".join(bare("--help").stdout.split())
     assert bare("report", "mnist").returncode == 2
 
@@ -112,5 +113,7 @@ def brought_by(imports: str) -> str:
 
 @pytest.mark.parametrize("entry", [["-m", "cosnorm"], ["-c", "from cosnorm.cli import main; main()"]])
 def test_module_and_command_are_the_same(entry: list[str]) -> None:
-    done = subprocess.run([sys.executable, *entry, "list"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *entry, "list", "mnist"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("mnist: ")

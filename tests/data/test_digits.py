@@ -95,5 +95,7 @@ def test_repr_is_short(loaded: Dataset) -> None:
 
 def test_unknown_name() -> None:
     for function in (load, fetch, status):
-        with pytest.raises(DatasetError, match="no dataset 'fashion'; there are: digits, docstrings, mnist, newsgroups"):
+        with pytest.raises(
+            DatasetError, match="no dataset 'fashion'; there are: digits, docstrings, mnist, newsgroups"
+        ):
             function("fashion")

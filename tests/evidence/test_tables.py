@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,70 @@ def test_missing_records_and_unknown_names(tmp_path: Path) -> None:
         evidence.load("minst", "short", tmp_path)
     with pytest.raises(ValueError, match="smoke, short, paper"):
         evidence.load("mnist", "big", tmp_path)
+
+
+def as_of(experiment: str, *records: Record) -> list[Record]:
+    """The same runs, said to be of another experiment."""
+    return [dataclasses.replace(record, experiment=experiment) for record in records]
+
+
+def shown(records: list[Record]) -> dict[str, dict[str, str]]:
+    """The cells of a table by technique and title."""
+    table = evidence.table(records)
+    return {cells[0]: dict(zip(table.header, cells, strict=True)) for cells in table.cells()}
+
+
+def test_text_shows_counts_and_fractions() -> None:
+    made = [make_record("none", s, [3500, 3420 + s], tail=1, test_examples=7500) for s in (0, 2)]
+    cells = shown(as_of("newsgroups", *made))["none"]
+    assert cells["mean"] == "3421.0 (0.4561)"
+    assert cells["paper mean"] == "3427.5 (0.457)"
+    assert cells["paper variance"] == "120.7 (2.146e-06)"
+    assert cells["sd"] == "1.4"
+
+
+def test_lowest_errors_stand_beside_the_papers_where_it_prints_them() -> None:
+    made = [
+        make_record(f"cosine-{n}-layers", s, [200 - n, 150 - n + s], sizes=[784, *[5] * (n - 1), 10])
+        for n in (2, 3)
+        for s in (0, 2)
+    ]
+    records = as_of("depth", *made)
+    cells = shown(records)
+    assert cells["cosine-3-layers"]["lowest"] == "148.0"
+    assert cells["cosine-3-layers"]["paper lowest"] == "143"
+    assert cells["cosine-2-layers"]["against cosine-2-layers"] == "\u2013"
+    assert cells["cosine-3-layers"]["against cosine-2-layers"].startswith("-1.0 (")
+    assert "784-5-10, 784-5-5-10" in evidence.table(records).caption
+    assert "lowest" not in evidence.table([make_record("none", 0, [5, 4])]).header
+
+
+def test_a_competitor_is_compared_as_its_experiment_declares() -> None:
+    made = [
+        make_record("none-dropout", 0, [130, 130]),
+        make_record("cosine-dropout", 0, [110, 110]),
+        make_record("cosine-batch-1", 0, [120, 120], batch_size=1),
+    ]
+    records = as_of("noise", *made)
+    cells = shown(records)
+    assert cells["cosine-dropout"]["against none-dropout"] == "-20.0"
+    assert cells["cosine-batch-1"]["against none-dropout"] == "\u2013"
+    assert evidence.table(records, "cosine-batch-1")["cosine-dropout"].difference.mean == -10.0
+    assert "batches of 100 or 1;" in evidence.table(records).caption
+    lone = as_of("rates", make_record("none-at-0.1", 0, [5, 4], held_out="the last ones"))
+    assert not any(title.startswith(("against", "difference")) for title in evidence.table(lone).header)
+    assert "validation errors of" in evidence.table(lone).caption
+
+
+def test_conditions_may_differ_where_the_experiment_declares_it() -> None:
+    usual = make_record("cosine", 0, [5, 4], initial_std=0.1, hidden_bias=None, output_layer="a")
+    other = make_record("none-variance", 0, [5, 4], initial_std=0.316, hidden_bias=None, output_layer="b")
+    evidence.table(as_of("ambiguity", usual, other))
+    with pytest.raises(RecordError, match="differ in initial_std, output_layer"):
+        evidence.table([usual, other])
+    twice = make_record("none-variance", 1, [5, 4], initial_std=0.2, hidden_bias=None, output_layer="b")
+    with pytest.raises(RecordError, match="differ in initial_std"):
+        evidence.table(as_of("ambiguity", other, twice))
 
 
 def test_available_counts_files(tmp_path: Path) -> None:

@@ -9,15 +9,18 @@ import pytest
 
 MODULES = [
     "cosnorm.networks",
-    "cosnorm.training",
+    "cosnorm.training.cost",
+    "cosnorm.training.engine",
     "cosnorm.record",
     "cosnorm.plots",
     "cosnorm._cli.shared",
+    "cosnorm.experiments.costing",
     "cosnorm.experiments.registry",
     "cosnorm.experiments.running",
     "cosnorm.evidence.loading",
     "cosnorm.evidence.placing",
     "cosnorm.evidence.spread",
+    "cosnorm.evidence.table",
 ]
 
 

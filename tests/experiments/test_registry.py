@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosnorm import data, evidence, experiments
-from cosnorm.experiments import Printed, Scale, rates, relatives
+from cosnorm.experiments import Printed, Scale, cifar10, newsgroups, rates, relatives
 from cosnorm.networks import NORMS
 
 
@@ -39,13 +39,24 @@ def test_mnist_holds_table_1() -> None:
 def test_every_experiment_hangs_together(name: str) -> None:
     experiment = experiments.get(name)
     assert experiment.name == name
-    assert {technique.norm or key for key, technique in experiment.techniques.items()} <= set(NORMS)
+    for key, technique in experiment.techniques.items():
+        norm = technique.norm or key
+        assert norm in NORMS
+        assert key == norm or key.startswith(f"{norm}-"), "figures take color and name from it"
+        assert technique.against is None or technique.against in experiment.techniques
+        assert technique.against != key
     assert list(experiment.scales) == ["smoke", "short", "paper"]
     for scale in experiment.scales.values():
-        assert scale.dataset in data.DATASETS
         assert set(scale.rates) <= set(experiment.techniques)
         assert scale.note or not scale.rates, "rates that differ need a reason"
-    assert experiment.scales["smoke"].dataset == "digits", "smoke must need no network"
+        assert "TODO" not in scale.note
+    smoke = experiment.scales["smoke"]
+    assert data.DATASETS[smoke.dataset].embedded, "smoke must need no network"
+    assert smoke.threads == 1
+    assert set(experiment.printed) <= set(experiment.techniques)
+    assert bool(experiment.printed) <= bool(experiment.source)
+    assert experiment.claims
+    assert experiment.recorded
 
 
 def test_every_technique_gets_the_same_rates() -> None:
@@ -60,16 +71,19 @@ def test_every_technique_gets_the_same_rates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "chosen"), [("short", relatives.CHOSEN), ("smoke", relatives.CHOSEN_SMOKE)]
+    ("name", "scale", "chosen"),
+    [
+        ("rates", "short", relatives.CHOSEN),
+        ("rates", "smoke", relatives.CHOSEN_SMOKE),
+        ("rates_newsgroups", "smoke", newsgroups.RATES_SMALL),
+        ("rates_cifar10", "smoke", cifar10.RATES_SMALL),
+    ],
 )
 def test_the_chosen_rates_are_those_of_the_fewest_validation_errors(
-    scale: str, chosen: dict[str, float]
+    name: str, scale: str, chosen: dict[str, float]
 ) -> None:
-    records = evidence.load("rates", scale)
-    assert (
-        len(records)
-        == len(experiments.get("rates").techniques) * experiments.get("rates").scales[scale].seeds
-    )
+    records, experiment = evidence.load(name, scale), experiments.get(name)
+    assert len(records) == len(experiment.techniques) * experiment.scales[scale].seeds
     assert {r.settings["held_out"] for r in records} != {None}, "the test set may not choose"
     assert rates.best(records) == chosen
 

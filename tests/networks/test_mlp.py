@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cosnorm.networks import NORMS, mlp
+from cosnorm.networks import NORMS, convnet, mlp
 
 #: What a dense layer can use, and those of the paper that are written out again below.
 DENSE = [norm for norm in NORMS if norm != "instance"]
@@ -132,3 +133,29 @@ def test_wrong_arguments_are_explained(arguments: tuple, message: str) -> None:
 def test_a_wrong_spread_is_explained(std: float) -> None:
     with pytest.raises(ValueError, match="std must be"):
         mlp(SIZES, std=std)
+
+
+BIASED = ("none", "weight", "weight_learned", "weight_decay", "max_norm", "scaling")
+
+
+@pytest.mark.parametrize("build", [lambda **o: mlp(SIZES, **o), lambda **o: convnet(size=8, **o)])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_bias_of_hidden_layers_can_be_left_out_where_there_is_one(norm: str, build: Any) -> None:
+    if norm == "instance":
+        return
+    if norm not in BIASED:
+        with pytest.raises(ValueError, match=f"'{norm}' has no bias .* choose from {', '.join(BIASED)}"):
+            build(norm=norm, hidden_bias=False)
+        return
+    *hidden, last = [m for m in build(norm=norm, hidden_bias=False) if hasattr(m, "weight")]
+    assert hidden
+    assert all(layer.bias is None for layer in hidden)
+    assert last.bias is not None
+    assert all(m.bias is not None for m in build(norm=norm) if hasattr(m, "weight"))
+
+
+@pytest.mark.parametrize("build", [lambda **o: mlp(SIZES, **o), lambda **o: convnet(size=8, **o)])
+def test_the_bias_of_the_output_layer_can_be_left_out(build: Any) -> None:
+    *hidden, last = build(norm="none", output_bias=False)
+    assert last.bias is None
+    assert all(m.bias is not None for m in hidden if hasattr(m, "weight"))

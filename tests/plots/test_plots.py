@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
@@ -137,15 +138,47 @@ def test_a_score_is_placed_among_the_stored() -> None:
 
 
 def test_every_technique_has_its_own_color_marker_and_name() -> None:
-    keys = {
-        technique.norm or key
-        for experiment in experiments.registry().values()
-        for key, technique in experiment.techniques.items()
-    }
-    keys |= {key for experiment in experiments.registry().values() for key in experiment.printed} | set(NORMS)
+    known = experiments.registry().values()
+    keys = {plots.norm_of(key) for experiment in known for key in experiment.techniques} | set(NORMS)
     for table in (plots.COLORS, plots.MARKERS, plots.LABELS):
         assert keys <= set(table)
         assert len(set(table.values())) == len(table)
+
+
+def test_every_competitor_has_a_name_of_its_own() -> None:
+    for experiment in experiments.registry().values():
+        assert len({plots.label(key) for key in experiment.techniques}) == len(experiment.techniques)
+    assert plots.label("cosine") == "cosine"
+    assert plots.label("max_norm-unbiased") == "max norm, unbiased"
+    assert plots.label("cosine-constant-0.01") == "cosine, constant 0.01"
+
+
+def test_conditions_share_a_color_and_differ_in_style() -> None:
+    made = [
+        make_record(f"{norm}{condition}", 0, [error, error - 50], images={"augment": bool(condition)})
+        for norm, error in (("cosine", 300), ("none", 400))
+        for condition in ("-augmented", "")
+    ]
+    records = [dataclasses.replace(r, experiment="cifar10") for r in made]
+    lines = plots.test_error_curves(records, {"cosine-augmented": 152.0}).axes[0].lines
+    drawn = {float(line.get_ydata()[0]): line for line in lines}
+    colors = {line.get_color() for line in lines}
+    assert colors == {plots.COLORS["cosine"], plots.COLORS["none"], plots.REFERENCE}
+    assert [line.get_linestyle() for line in lines] == ["--", "-", "--", "-", "--"]
+    assert drawn[300.0].get_marker() == plots.MARKERS["cosine"]
+    figure = plots.test_error_curves(records, {"cosine-augmented": 152.0})
+    assert {"cosine, augmented (n = 1)", "none (n = 1)", "paper, cosine, augmented: 152"} <= set(
+        texts(figure)
+    )
+
+
+def test_styles_follow_the_condition_and_not_the_technique() -> None:
+    styles = plots.line_styles(["none-longer", "none-b", "cosine-b", "cosine", "batch-longer"])
+    solid, second, third, *_ = plots.LINE_STYLES
+    assert styles["cosine"] == solid == "solid"
+    assert styles["none-longer"] == styles["batch-longer"] == second
+    assert styles["none-b"] == styles["cosine-b"] == third
+    assert plots.line_styles(["cosine-2-layers", "cosine-3-layers"])["cosine-2-layers"] == "solid"
 
 
 def lightness(color: str) -> float:

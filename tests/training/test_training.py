@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,63 +11,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from training.problems import conv_replica, documents, outcome, pictures, replica, tiny
 
-from cosnorm import data, training
+from cosnorm import data
 from cosnorm.networks import mlp
 from cosnorm.techniques import STRENGTH
-from cosnorm.training import Curves, Replica, resolve_device, train
+from cosnorm.training import Curves, ImageSettings, Replica, engine, loop, resolve_device, splits, train
 
 #: The paper's, and of the rest one each of a rule, of statistics kept between batches, and of fixed ones.
 NORMS = ("none", "cosine", "centered", "batch", "weight_learned", "max_norm", "online", "propagation")
-
-
-def tiny(train_examples: int = 40, test_examples: int = 30, classes: int = 3) -> SimpleNamespace:
-    """Bytes in two dimensions whose class is the quadrant with the most light: learnable, not trivial."""
-    rng = np.random.default_rng(7)
-
-    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
-        inputs = rng.integers(0, 101, (count, 2, 3), dtype=np.uint8)
-        return inputs, inputs.astype(np.int64).sum(1).argmax(1) % classes
-
-    train_inputs, train_targets = draw(train_examples)
-    test_inputs, test_targets = draw(test_examples)
-    return SimpleNamespace(
-        train_inputs=train_inputs,
-        train_targets=train_targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        maximum=100.0,
-    )
-
-
-def replica(norm: str = "cosine", **changes: object) -> Replica:
-    base = Replica((6, 8, 3), norm, learning_rate=0.5, batch_size=10, epochs=4, seed=0)
-    return dataclasses.replace(base, **changes)
-
-
-def outcome(curves: Curves) -> dict[str, object]:
-    """Everything but the time it took."""
-    return {**dataclasses.asdict(curves), "seconds": None}
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def networks(monkeypatch: pytest.MonkeyPatch) -> list[nn.Sequential]:
-    """The networks that the engine trains."""
-    trained: list[nn.Sequential] = []
-
-    def keep(*arguments: Any, **options: Any) -> nn.Sequential:
-        trained.append(mlp(*arguments, **options))
-        return trained[-1]
-
-    monkeypatch.setattr(training, "mlp", keep)
-    return trained
 
 
 def numpy_losses(dataset: SimpleNamespace, settings: Replica) -> list[float]:
@@ -140,14 +91,14 @@ def test_every_setting_has_an_effect(change: dict[str, float]) -> None:
 def orders(monkeypatch: pytest.MonkeyPatch, settings: Replica) -> list[np.ndarray]:
     """The indices of each minibatch in the order in which they were trained on."""
     seen: list[np.ndarray] = []
-    batch = training._Split.batch
+    step = loop.Loop.step
 
-    def spy(split: training._Split, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(indices.numpy().copy())
-        return batch(split, indices)
+    def spy(steps: loop.Loop, indices: Tensor) -> None:
+        seen.append(indices[0].numpy().copy())
+        step(steps, indices)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Split, "batch", spy)
+        patch.setattr(loop.Loop, "step", spy)
         train([settings], tiny(), device="cpu")
     return seen
 
@@ -158,6 +109,30 @@ def test_an_epoch_is_every_example_once_in_a_new_order(monkeypatch: pytest.Monke
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
     assert sorted(first) == sorted(second) == list(range(40))
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("norm", ["none", "cosine", "layer", "batch", "online"])
+@pytest.mark.parametrize("size", [1, 16])
+def test_steps_are_those_of_torchs_own_optimizer(
+    norm: str, size: int, float64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of one example, and a last batch that is smaller than the others."""
+    if norm == "batch" and size == 1:
+        pytest.skip("refused, as a test below shows")
+    dataset, settings = tiny(), replica(norm, batch_size=size, learning_rate=0.05, epochs=2)
+    (curves,) = train([settings], dataset, device="cpu")
+    network = mlp(settings.sizes, norm, constant=settings.constant, std=settings.std, seed=settings.seed)
+    optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate)
+    inputs = torch.from_numpy(dataset.train_inputs.reshape(40, -1) / 100)
+    targets = torch.from_numpy(dataset.train_targets)
+    total = 0.0
+    for indices in map(torch.from_numpy, orders(monkeypatch, settings)):
+        loss = F.cross_entropy(network(inputs[indices]), targets[indices])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(indices)
+    assert sum(curves.train_loss) * 40 == pytest.approx(total, rel=1e-10)
 
 
 def test_techniques_share_the_order_of_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +161,7 @@ def test_errors_are_counted_over_all_examples(monkeypatch: pytest.MonkeyPatch) -
 def test_evaluation_does_not_depend_on_its_chunks(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For batch normalization this fails unless the running averages are used."""
     (whole,) = train([replica(norm)], tiny(), device="cpu")
-    monkeypatch.setattr(training, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(splits, "EVALUATION_CHUNK", 7)
     (chunked,) = train([replica(norm)], tiny(), device="cpu")
     assert chunked.test_error == whole.test_error
     assert chunked.test_loss == pytest.approx(whole.test_loss, rel=1e-5)
@@ -201,9 +176,9 @@ def test_divergence_stops_a_replica_and_spares_the_rest() -> None:
 
 
 def test_epochs_before_a_divergence_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate = training._evaluate
+    evaluate = engine.evaluate
     losses = iter([1.0, 2.0, float("nan")])
-    monkeypatch.setattr(training, "_evaluate", lambda *a: (next(losses), evaluate(*a)[1]))
+    monkeypatch.setattr(engine, "evaluate", lambda *a: (next(losses), evaluate(*a)[1]))
     (curves,) = train([replica()], tiny(), device="cpu")
     assert curves.diverged_epoch == 3
     assert curves.test_loss == [1.0, 2.0]
@@ -277,22 +252,131 @@ def test_the_watcher_sees_every_epoch() -> None:
         ({"sizes": (6, 8, 2)}, "6 features and 3 classes"),
         ({"norm": "batch", "batch_size": 13}, "batch of one example.*another batch_size"),
         ({"norm": "batch", "batch_size": 1}, "batch of one example"),
+        ({"observe": ("lengths", "colors")}, "nothing observes colors; choose from preactivation, "),
+        ({"images": ImageSettings(crop=3)}, "2x3 cannot be cropped to 3x3"),
     ],
 )
-def test_misfits_are_explained_before_training(changes: dict, message: str) -> None:
+@pytest.mark.parametrize("stacked", [False, True])
+def test_misfits_are_explained_before_training(changes: dict, message: str, stacked: bool) -> None:
+    refused(tiny(), [replica(), replica(**changes)], message, stacked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"norm": "weight_decay"}, "'weight_decay' cannot be trained on sparse inputs; these can: none, "),
+        ({"norm": "scaling"}, "'scaling' cannot be trained on sparse inputs"),
+        ({"norm": "propagation"}, "'propagation' cannot be trained on sparse inputs"),
+        ({"channels": (2, 2)}, "sparse inputs cannot be trained with channels; leave that out"),
+        ({"images": ImageSettings()}, "with images"),
+        ({"dropout": (0.2, 0.0)}, "with dropout"),
+        ({"magnitude": 2.0, "average": 0.9}, "with magnitude, average"),
+        ({"observe": ("scaled_inputs", "lengths")}, "with observe scaled_inputs, observe lengths"),
+        ({"sizes": (23, 8, 3)}, "24 features and 3 classes"),
+    ],
+)
+def test_what_sparse_inputs_cannot_do_is_explained(changes: dict, refusal: str) -> None:
+    sparse, _ = documents()
+    refused(sparse, [replica(**{"sizes": (24, 8, 3), **changes})], refusal)
+
+
+@pytest.mark.parametrize("changes", [{"channels": (2, 2)}, {"images": ImageSettings(whiten=True)}])
+def test_vectors_are_no_images(changes: dict) -> None:
+    _, vectors = documents()
+    refused(vectors, [replica(sizes=(24, 8, 3), **changes)], r"shape \(24,\) and are no images")
+
+
+def test_the_convolutional_network_asks_for_squares() -> None:
+    refused(tiny(), [replica(channels=(2, 2))], "takes square images, got 2x3")
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_an_unknown_technique_is_named(stacked: bool) -> None:
+    refused(tiny(), [replica("cosin")], "unknown normalization 'cosin'", stacked)
+
+
+def test_a_technique_without_a_relu_shows_no_preactivations() -> None:
+    dataset = tiny()
+    refused(dataset, [replica("propagation", observe=("preactivation",))], "pre-activations are not seen")
+
+
+def refused(dataset: Any, replicas: list[Replica], message: str, stacked: bool | None = None) -> None:
     seen: list[Replica] = []
     with pytest.raises(ValueError, match=message):
-        train([replica(), replica(**changes)], tiny(), device="cpu", on_epoch=lambda r, _: seen.append(r))
+        train(replicas, dataset, device="cpu", on_epoch=lambda r, _: seen.append(r), stacked=stacked)
     assert not seen
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch_size": 0}, {"epochs": 0}, {"seed": -1}],
+    ("change", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"dropout": (0.2, 1.0)}, "dropout must be two rates"),
+        ({"dropout": (-0.1, 0.5)}, "dropout must be two rates"),
+        ({"dropout": (0.5,)}, "dropout must be two rates"),
+        ({"average": 1.0}, "average must be a decay from 0 to below 1, or None"),
+        ({"magnitude": 0.5}, "magnitude must be a factor of at least 1"),
+        ({"magnitude": float("inf")}, "magnitude"),
+        ({"channels": (2,), "dropout": (0.0, 0.5)}, "dropout is for dense networks"),
+    ],
 )
-def test_wrong_settings_are_refused(change: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(change))):
+def test_wrong_settings_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         replica(**change)
+
+
+def test_images_of_a_dense_network_are_the_flattened_ones_of_a_convolutional_one() -> None:
+    """Both see the same pixels in the same order: the split hands out one view or the other."""
+    dataset, indices = pictures(), torch.tensor([[3, 0, 3]])
+    for settings in (None, ImageSettings(crop=5, whiten=True)):
+        flat, square = (
+            splits.place(dataset, "train", torch.device("cpu"), settings, way) for way in (True, False)
+        )
+        side = 8 if settings is None else 5
+        assert square.shape == (2, side, side)
+        assert flat.shape == (2 * side * side,)
+        torch.testing.assert_close(
+            flat.inputs_of(indices), square.inputs_of(indices).flatten(2), rtol=0, atol=0
+        )
+
+
+def test_test_images_are_not_distorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A net that does not move errs on central crops alike, whatever was done to the training images."""
+    still, distorted = (
+        conv_replica(
+            sizes=(72, 6, 3), learning_rate=1e-30, images=ImageSettings(crop=6, whiten=True, augment=augment)
+        )
+        for augment in (False, True)
+    )
+    one, two = train([still, distorted], pictures(), device="cpu")
+    assert one.test_loss == two.test_loss
+    assert one.train_loss[0] == pytest.approx(one.train_loss[1], rel=1e-6)
+    assert two.train_loss[0] != pytest.approx(two.train_loss[1], rel=1e-6), "anew in every epoch"
+
+
+def test_a_callers_random_numbers_are_not_disturbed() -> None:
+    torch.manual_seed(5)
+    rng = np.random.get_state()  # noqa: NPY002
+    before = torch.get_rng_state()
+    noisy = replica(dropout=(0.2, 0.5), magnitude=2.0)
+    train([noisy, replica("online"), replica("batch")], tiny(), device="cpu")
+    distorted = conv_replica(sizes=(72, 6, 3), images=ImageSettings(crop=6, augment=True))
+    train([distorted], pictures(), device="cpu")
+    train([noisy, replica(seed=2)], tiny(), device="cpu", stacked=True, parallel=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], rng[1])  # noqa: NPY002
+
+
+def test_nothing_depends_on_a_callers_random_numbers() -> None:
+    runs = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        runs.append(outcome(train([replica(dropout=(0.2, 0.5), magnitude=2.0)], tiny(), device="cpu")[0]))
+    assert runs[0] == runs[1]
 
 
 def test_devices() -> None:

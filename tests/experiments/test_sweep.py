@@ -1,0 +1,402 @@
+"""A sweep: tasks, lost workers and lost nodes, and the records of a local run at the end of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cosnorm
+from cosnorm import experiments, record
+from cosnorm.experiments import _cluster, _task, running, sweeping
+from cosnorm.experiments._board import Board, Run
+from cosnorm.experiments._task import RETRIES, Task, train_task
+from cosnorm.experiments.sweeping import Progress, SweepError, sweep
+from cosnorm.record import Record
+
+NO_RAY = importlib.util.find_spec("ray") is None
+needs_ray = pytest.mark.skipif(NO_RAY, reason="ray is not installed (pip install 'cosnorm[sweep]')")
+
+
+def results(records: list[Record]) -> list[tuple[Any, ...]]:
+    """All that two makings of the same run must agree in."""
+    return [
+        (
+            r.name,
+            r.settings,
+            r.curves,
+            r.final,
+            {key: value for key, value in r.provenance.items() if key != "date"},
+        )
+        for r in records
+    ]
+
+
+def task(runs: list[Run], **changes: Any) -> Task:
+    settled = experiments.plan("mnist", {run[0] for run in runs}, "smoke", {run[1] for run in runs}, "cpu")
+    made = Task(0, "mnist", "smoke", "cpu", {run: settled.replica(*run) for run in runs}, 1, None, 0.0)
+    return dataclasses.replace(made, **changes)
+
+
+# -- without a cluster: what a worker and the driver do by themselves ----------------------------------
+
+
+def test_a_task_gives_the_records_of_a_local_run() -> None:
+    board = Board()
+    train_task(task([("none", 0), ("cosine", 1)]), board)
+    _, fresh = board.take([])
+    local = experiments.run("mnist", ["none", "cosine"], "smoke", [0, 1], device="cpu")
+    wanted = [r for r in local if (r.technique, r.seed) in {("none", 0), ("cosine", 1)}]
+    assert results(fresh) == results(wanted)
+    assert (
+        fresh[0].provenance["command"].startswith("cosnorm run mnist --norm none --scale smoke --seeds 0-0")
+    )
+
+
+def test_a_task_begun_again_leaves_out_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_task, "REPORT_SECONDS", 0.0)
+    board = Board()
+    train_task(task([("none", 0)]), board)
+    train_task(task([("none", 0), ("none", 1)]), board)
+    works, fresh = board.take([])
+    assert [(r.technique, r.seed) for r in fresh] == [("none", 0), ("none", 1)]
+    assert works[0].attempt == 2
+    assert list(works[0].epochs) == [("none", 1)], "what is finished is not trained again"
+    assert board.take([0]) == (works, []), "each record is given once"
+    assert board.take([]) == ({}, []), "a task that has ended is forgotten, but only after it was seen"
+
+
+def test_a_task_computes_with_the_processors_that_it_has_reserved() -> None:
+    before = torch.get_num_threads()
+    try:
+        for cpus in (2, 1):
+            board = Board()
+            train_task(task([("none", 0), ("none", 1)], cpus=cpus), board)
+            _, fresh = board.take([])
+            assert [r.cost["runs_at_once"] for r in fresh] == [cpus, cpus]
+            assert [r.provenance["threads"] for r in fresh] == [1, 1], "each run has its own thread"
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_of_two_records_of_a_run_the_first_stays() -> None:
+    (first,) = experiments.run("mnist", "none", "smoke", 1, device="cpu")
+    board = Board()
+    board.finish(first)
+    board.finish(dataclasses.replace(first, cost={**first.cost, "seconds": 1e6}))
+    assert board.take([])[1] == [first]
+
+
+class LostError(Exception):
+    """Stands for the end of a worker."""
+
+
+class LosingBoard(Board):
+    """A worker that reports here is lost after some epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 3
+        self.seen: list[int] = []
+
+    def advance(self, task: int, epochs: dict) -> None:
+        super().advance(task, epochs)
+        self.seen += [epoch.number for epoch in epochs.values()]
+        self.left -= 1
+        if self.left == 0:
+            raise LostError
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lost_task_goes_on_from_its_checkpoint_where_there_is_one(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_task, "REPORT_SECONDS", 0.0)
+    board = LosingBoard()
+    work = task([("cosine", 0)], checkpoints=str(tmp_path) if shared else None)
+    with pytest.raises(LostError):
+        train_task(work, board)
+    assert board.seen == [1, 2, 3]
+    train_task(work, board)
+    # The state is kept after an epoch is reported, so that of epoch 3 is lost.
+    assert board.seen == [1, 2, 3, *range(3 if shared else 1, 21)]
+    assert results(board.take([])[1]) == results(experiments.run("mnist", "cosine", "smoke", 1, device="cpu"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "no state is left, and no record"
+
+
+def test_a_task_reports_no_more_often_than_anybody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, counted = Board(), []
+    monkeypatch.setattr(board, "advance", lambda task, epochs: counted.append(epochs))
+    begin = time.monotonic()
+    train_task(task([("none", 0), ("none", 1), ("none", 2)]), board)
+    assert len(counted) <= (time.monotonic() - begin) / _task.REPORT_SECONDS
+
+
+def test_a_task_that_is_lost_time_and_again_is_given_up() -> None:
+    board = Board()
+    for _ in range(RETRIES + 1):
+        board.begin(0, "somewhere", 1)
+    with pytest.raises(SweepError, match=rf"lost {RETRIES + 1} times.*--num-cpus"):
+        train_task(task([("none", 0)]), board)
+
+
+def test_a_worker_with_other_code_is_refused(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"version": "0.0.1"}, f"has cosnorm {cosnorm.__version__}, and the sweep was started by 0.0.1"),
+        ({"checkpoints": str(tmp_path / "elsewhere")}, "no folder .*elsewhere.*all nodes share"),
+    ):
+        with pytest.raises(SweepError, match=message):
+            train_task(task([("none", 0)], **changes), Board())
+    other = task([("none", 0)])
+    other.replicas["none", 0] = dataclasses.replace(other.replicas["none", 0], learning_rate=7.0)
+    with pytest.raises(SweepError, match="other settings on this node"):
+        train_task(other, Board())
+
+
+def test_runs_are_grouped_by_what_can_be_stacked_on_a_gpu_alone() -> None:
+    settled = experiments.plan("mnist", ["none", "cosine"], "smoke", 3, "cpu")
+
+    def groups(device: str, group: int | None) -> list[list[Run]]:
+        wanted = _cluster.Resources(device, 1, 0.0)
+        return [list(t.replicas) for t in sweeping.cut(settled, settled.runs, wanted, group, None, 1.0)]
+
+    none, cosine = ([(name, seed) for seed in range(3)] for name in ("none", "cosine"))
+    assert groups("cuda", None) == [none, cosine]
+    assert groups("cuda", 2) == [none[:2], none[2:], cosine[:2], cosine[2:]]
+    assert groups("cpu", None) == [[run] for run in settled.runs]
+    assert groups("cpu", 4) == [settled.runs[:4], settled.runs[4:]]
+
+
+def test_no_group_on_a_gpu_is_larger_than_a_stack() -> None:
+    settled = experiments.plan("mnist", "none", "smoke", 100, "cpu")
+    wanted = _cluster.Resources("cuda", 1, 1.0)
+    tasks = sweeping.cut(settled, settled.runs, wanted, 1000, None, 1.0)
+    assert [len(t.replicas) for t in tasks] == [64, 36]
+    assert [t.number for t in tasks] == [0, 1]
+
+
+def test_what_is_there_already_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = experiments.run("mnist", "none", "smoke", 2, device="cpu", records=tmp_path)
+    monkeypatch.setattr(sweeping, "connected", lambda address: pytest.fail("nothing is left to run"))
+    told: list[tuple[str, bool]] = []
+    kept = sweep(
+        "mnist", "none", "smoke", 2, records=tmp_path, on_record=lambda r, old: told.append((r.name, old))
+    )
+    assert kept == made
+    assert told == [(r.name, True) for r in made]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norms": "cosin"}, "no technique 'cosin'"),
+        ({"address": "nowhere"}, "write auto, local or HOST:PORT"),
+        ({"address": "ray://head:10001"}, "write auto, local or HOST:PORT"),
+        ({"device": "tpu"}, "use auto, cpu or cuda"),
+        ({"num_gpus": 2}, "num_gpus is from 0 to 1, got 2"),
+        ({"num_gpus": float("nan")}, "num_gpus is from 0 to 1"),
+        ({"num_gpus": 0.5, "device": "cpu"}, "the device is cpu, and num_gpus is 0.5"),
+        ({"num_gpus": 0, "device": "cuda"}, "the device is cuda, and num_gpus is 0"),
+        ({"num_cpus": 0}, "num_cpus must be at least 1, got 0"),
+        ({"group": 0}, "group must be at least 1, got 0"),
+        ({"checkpoints": "/no/such/folder"}, "no folder /no/such/folder for checkpoints"),
+    ],
+)
+def test_wrong_requests_are_explained_before_anything_starts(
+    options: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "connected", lambda address: pytest.fail("too late"))
+    with pytest.raises(ValueError, match=message):
+        sweep("mnist", scale="smoke", **options)
+
+
+def test_without_ray_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(SweepError, match=r"pip install 'cosnorm\[sweep\]'"):
+        sweep("mnist", "none", "smoke", 1, address="local")
+
+
+@needs_ray
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_an_address_where_nobody_listens_is_found_out_at_once(
+    by_variable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address if by_variable else "127.0.0.1:1")
+    begin = time.monotonic()
+    with pytest.raises(
+        SweepError, match=rf"no Ray cluster at the address {address} .*ray start --head.*local"
+    ):
+        sweep("mnist", "none", "smoke", 1, address="auto" if by_variable else address)
+    assert time.monotonic() - begin < 20
+
+
+# -- two nodes on 127.0.0.1 ----------------------------------------------------------------------------
+
+
+def started(start: Callable[[], Any]) -> Any:
+    """Ray ends a node whose helpers need more than 15 s to start (ray-project/ray#65983), so try again."""
+    for attempt in range(3):
+        try:
+            return start()
+        except Exception:
+            if attempt == 2:
+                raise
+    return None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        for variable in ("RAY_ADDRESS", "RAY_RUNTIME_ENV_HOOK"):
+            patch.delenv(variable, raising=False)
+        ray = _cluster.import_ray(loopback=True)
+        from ray.cluster_utils import Cluster
+
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+        nodes = started(lambda: Cluster(initialize_head=True, head_node_args=node))
+        try:
+            started(lambda: nodes.add_node(**node))
+            ray.init(nodes.address, log_to_driver=False, logging_level="error")
+            yield nodes
+        finally:
+            ray.shutdown()
+            nodes.shutdown()
+
+
+class Saboteur:
+    """Does something once, as soon as a run of a task that is still at work is finished."""
+
+    def __init__(self, action: Callable[[sweeping.Work], None]) -> None:
+        self.action, self.done = action, False
+        self.finished: set[Run] = set()
+        self.attempts: dict[int, int] = {}
+
+    def on_record(self, result: Record, present: bool) -> None:
+        assert not present
+        assert (result.technique, result.seed) not in self.finished, "no run is told of twice"
+        self.finished.add((result.technique, result.seed))
+
+    def on_progress(self, progress: Progress) -> None:
+        for work_task, work in progress.works:
+            self.attempts[work_task.number] = work.attempt
+            if not self.done and self.finished & set(work_task.replicas):
+                self.done = True
+                self.action(work)
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+class TestOnTwoNodes:
+    def test_they_listen_on_the_loopback_alone(self, cluster: Any) -> None:
+        import ray
+
+        assert cluster.address.startswith("127.0.0.1:")
+        assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"] * 2
+
+    def test_a_killed_worker_costs_no_record(
+        self, cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        saboteur = Saboteur(lambda work: os.kill(work.pid, 9))
+        made = sweep(
+            "mnist",
+            ["none", "cosine"],
+            "smoke",
+            4,
+            device="cpu",
+            records=tmp_path,
+            group=4,
+            on_record=saboteur.on_record,
+            on_progress=saboteur.on_progress,
+        )
+        assert saboteur.done
+        assert sorted(saboteur.attempts.values()) == [1, 2]
+        local = experiments.run("mnist", ["none", "cosine"], "smoke", 4, device="cpu")
+        assert results(made) == results(local)
+        settled = experiments.plan("mnist", ["none", "cosine"], "smoke", 4, "cpu")
+        assert list(running.stored(settled, tmp_path).values()) == made
+        assert capfd.readouterr() == ("", ""), "what is lost is shown by the display, not by Ray"
+
+    def test_an_error_of_a_task_is_shown_and_not_tried_again(
+        self, cluster: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cut = sweeping.cut
+
+        def spoilt(*arguments: Any) -> list[Task]:
+            return [dataclasses.replace(t, version="0.0.1") for t in cut(*arguments)]
+
+        monkeypatch.setattr(sweeping, "cut", spoilt)
+        begun: list[int] = []
+        with pytest.raises(SweepError, match=rf"none seed 0 failed on {socket.gethostname()}: .* by 0\.0\.1"):
+            sweep(
+                "mnist",
+                "none",
+                "smoke",
+                1,
+                device="cpu",
+                on_progress=lambda progress: begun.extend(work.attempt for _, work in progress.works),
+            )
+        assert set(begun) <= {1}
+
+    def test_more_than_any_node_has_is_refused(self, cluster: Any) -> None:
+        with pytest.raises(SweepError, match="no node of the cluster has 2 CPUs and 0 GPUs"):
+            sweep("mnist", "none", "smoke", 1, device="cpu", num_cpus=2)
+        with pytest.raises(SweepError, match=r"no node of the cluster has 1 CPUs and 0\.5 GPUs"):
+            sweep("mnist", "none", "smoke", 1, num_gpus=0.5)
+
+    def test_a_record_that_another_process_has_written_meanwhile_stays(
+        self, cluster: Any, tmp_path: Path
+    ) -> None:
+        (theirs,) = experiments.run("mnist", "none", "smoke", 1, device="cpu")
+        theirs = dataclasses.replace(theirs, cost={**theirs.cost, "seconds": 12345.0})
+        told: list[bool] = []
+        begun: list[Path] = []
+
+        def write_once(progress: Progress) -> None:
+            if not begun:
+                begun.append(record.write(theirs, tmp_path))
+
+        # Two runs in one task: the first look comes before the second of them is finished.
+        made = sweep(
+            "mnist",
+            "none",
+            "smoke",
+            [1, 2, 3, 0],
+            device="cpu",
+            records=tmp_path,
+            group=4,
+            on_progress=write_once,
+            on_record=lambda r, present: told.append(present),
+        )
+        assert made[-1] == theirs
+        assert told == [False, False, False, True]
+
+    def test_a_lost_node_costs_no_record(self, cluster: Any) -> None:
+        (node,) = cluster.worker_nodes
+        saboteur = Saboteur(lambda work: cluster.remove_node(node, allow_graceful=False))
+        made = sweep(
+            "mnist",
+            ["none", "cosine"],
+            "smoke",
+            6,
+            device="cpu",
+            group=6,
+            on_record=saboteur.on_record,
+            on_progress=saboteur.on_progress,
+        )
+        assert saboteur.done
+        assert sorted(saboteur.attempts.values()) == [1, 2]
+        assert results(made) == results(
+            experiments.run("mnist", ["none", "cosine"], "smoke", 6, device="cpu")
+        )

@@ -1,0 +1,203 @@
+"""What varies between epochs or follows the steps: dropped units, magnitudes, averages."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from training.problems import outcome, replica, tiny
+
+from cosnorm.networks import mlp
+from cosnorm.training import train
+from cosnorm.training.dropout import Dropout, with_dropout
+from cosnorm.training.splits import DenseSplit, Variation
+from cosnorm.training.trainee import Trainee
+
+RATES = (0.2, 0.5)
+
+
+def split(count: int = 4000) -> DenseSplit:
+    """Examples that only their number matters of."""
+    return DenseSplit(torch.zeros(count, 6, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64), 1.0)
+
+
+def trainee(**changes: Any) -> Trainee:
+    return Trainee(replica(**changes), split(), torch.device("cpu"))
+
+
+def test_dropout_stands_before_every_linear_layer() -> None:
+    network = with_dropout(mlp((6, 8, 5, 3), "batch", seed=0), RATES, batch_size=10)
+    kinds = [type(module).__name__ for module in network]
+    hidden = ["Linear", "BatchNorm1d", "ReLU"]
+    assert kinds == ["Dropout", *hidden, "Dropout", *hidden, "Dropout", "Linear"]
+    assert [(m.p, tuple(m.mask.shape)) for m in network if isinstance(m, Dropout)] == [
+        (0.2, (10, 6)),
+        (0.5, (10, 8)),
+        (0.5, (10, 5)),
+    ]
+
+
+@pytest.mark.parametrize(("rates", "count"), [((0.0, 0.5), 2), ((0.2, 0.0), 1), ((0.0, 0.0), 0)])
+def test_a_rate_of_zero_adds_nothing(rates: tuple[float, float], count: int) -> None:
+    network = with_dropout(mlp((6, 8, 5, 3), seed=0), rates, batch_size=10)
+    assert sum(isinstance(module, nn.Dropout) for module in network) == count
+
+
+def test_dropout_multiplies_and_keeps_the_mean() -> None:
+    layer = Dropout(7, 0.3, batch_size=5)
+    layer.draw(torch.Generator().manual_seed(0))
+    inputs = torch.rand(3, 7)
+    dropped = layer(inputs)
+    kept = dropped != 0
+    assert 0 < int(kept.sum()) < 21
+    torch.testing.assert_close(dropped[kept], inputs[kept] / 0.7)
+    assert layer.eval()(inputs) is inputs
+
+
+@pytest.mark.parametrize("norm", ["cosine", "batch", "scaling"])
+def test_units_are_dropped_at_their_rates_anew_at_every_step(norm: str) -> None:
+    made = trainee(norm=norm, sizes=(6, 40, 40, 3), batch_size=100, dropout=RATES)
+    seen: list[list[torch.Tensor]] = []
+    for _ in range(20):
+        made.draw_masks()
+        seen.append([dropout.mask.clone() for dropout in made.dropouts])
+    assert not torch.equal(seen[0][1], seen[1][1])
+    for place, rate in enumerate((0.2, 0.5, 0.5)):
+        masks = torch.stack([masks[place] for masks in seen])
+        # Four standard deviations of a mean of so many draws.
+        bound = 4 * math.sqrt(rate * (1 - rate) / masks.numel())
+        assert (masks == 0).double().mean().item() == pytest.approx(rate, abs=bound)
+        assert masks.unique().tolist() == pytest.approx([0, 1 / (1 - rate)])
+        by_unit = (masks == 0).double().mean((0, 1))
+        assert by_unit.min() > rate - 0.1
+        assert by_unit.max() < rate + 0.1
+
+
+def test_techniques_share_the_masks_of_a_seed() -> None:
+    def masks(**changes: Any) -> torch.Tensor:
+        made = trainee(dropout=RATES, **changes)
+        made.draw_masks()
+        return torch.cat([dropout.mask.flatten() for dropout in made.dropouts])
+
+    assert torch.equal(masks(norm="cosine"), masks(norm="none"))
+    assert not torch.equal(masks(norm="none"), masks(norm="none", seed=1))
+
+
+def test_dropout_changes_training_and_not_evaluation() -> None:
+    """A net that does not move: the test loss is that without dropout, the training loss is not."""
+    settings = replica("none", learning_rate=1e-30, epochs=2, std=1.0)
+    (plain,), (dropped,) = (
+        train([each], tiny(), device="cpu")
+        for each in (settings, dataclasses.replace(settings, dropout=RATES))
+    )
+    assert dropped.test_loss == plain.test_loss
+    assert abs(dropped.train_loss[0] - plain.train_loss[0]) > 0.01
+    assert dropped.train_loss[0] != dropped.train_loss[1]
+
+
+@pytest.mark.parametrize("average", [0.0, 0.15, 0.9])
+def test_averages_follow_their_formula(average: float, float64: None) -> None:
+    """Full batches, so that NumPy needs no order; 0.15 is reached by the ramp in its first steps."""
+    dataset = tiny()
+    settings = replica("none", batch_size=40, epochs=6, average=average, learning_rate=2.0, std=0.7)
+    (curves,) = train([settings], dataset, device="cpu")
+    network = mlp(settings.sizes, "none", std=settings.std, seed=settings.seed)
+    inputs, tests = (
+        torch.from_numpy(part.reshape(len(part), -1) / 100)
+        for part in (dataset.train_inputs, dataset.test_inputs)
+    )
+    means = [p.detach().numpy().copy() for p in network.parameters()]
+    losses = []
+    for step in range(1, 7):
+        loss = F.cross_entropy(network(inputs), torch.from_numpy(dataset.train_targets))
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        decay = min(average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for place, (p, gradient) in enumerate(zip(network.parameters(), gradients, strict=True)):
+                p -= settings.learning_rate * gradient
+                means[place] = decay * means[place] + (1 - decay) * p.numpy()
+        losses.append(loss_with(means, tests.numpy(), dataset.test_targets))
+    np.testing.assert_allclose(curves.test_loss, losses, rtol=1e-9)
+
+
+def loss_with(parameters: list[np.ndarray], inputs: np.ndarray, targets: np.ndarray) -> float:
+    w, b, v, c = parameters
+    logits = np.maximum(inputs @ w.T + b, 0) @ v.T + c
+    logits = logits - logits.max(1, keepdims=True)
+    chosen = logits[np.arange(len(targets)), targets]
+    return float((np.log(np.exp(logits).sum(1)) - chosen).mean())
+
+
+def test_averages_leave_the_descent_alone() -> None:
+    (plain,), (averaged,) = (
+        train([replica("batch", average=average)], tiny(), device="cpu") for average in (None, 0.9)
+    )
+    assert averaged.train_loss == plain.train_loss
+    assert averaged.test_loss != plain.test_loss
+
+
+def test_an_average_that_forgets_at_once_is_no_average() -> None:
+    (plain,), (averaged,) = (
+        train([replica("none", average=average)], tiny(), device="cpu") for average in (None, 0.0)
+    )
+    assert outcome(averaged) == outcome(plain)
+
+
+def test_magnitudes_are_drawn_anew_with_uniform_logarithms() -> None:
+    made = trainee(magnitude=3.0)
+    drawn = [made.draw_epoch(split())[1].factors for _ in range(3)]
+    for factors in drawn:
+        assert factors is not None
+        assert factors.shape == (4000,)
+        assert 1 / 3 <= factors.min() < 0.34
+        assert 2.95 < factors.max() <= 3
+        # Uniform on [-1, 1]: the share below each tenth, to four standard deviations.
+        scaled = factors.log() / math.log(3)
+        for bound in np.linspace(-0.8, 0.8, 9):
+            share = (scaled < bound).double().mean().item()
+            assert share == pytest.approx((bound + 1) / 2, abs=4 * 0.5 / math.sqrt(4000))
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_magnitude_of_one_draws_nothing() -> None:
+    order, variation = trainee().draw_epoch(split())
+    assert variation == Variation(None, None)
+    assert torch.equal(order, trainee(magnitude=3.0).draw_epoch(split())[0]), "the seed's order"
+
+
+def test_each_training_input_is_multiplied_by_its_own_factor() -> None:
+    inputs = torch.randint(256, (5, 2, 3), dtype=torch.uint8)
+    examples = DenseSplit(inputs, torch.arange(5), 255.0)
+    factors = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0], [0.1, 0.2, 0.3, 0.4, 0.5]])
+    indices = torch.tensor([[4, 0], [2, 2]])
+    got = examples.inputs_of(indices, Variation(factors=factors))
+    for row, column in np.ndindex(2, 2):
+        which = indices[row, column]
+        torch.testing.assert_close(got[row, column], inputs[which] / 255.0 * factors[row, which])
+
+
+def test_test_inputs_are_not_scaled_and_training_inputs_are() -> None:
+    settings = replica("none", learning_rate=1e-30, epochs=2, std=1.0)
+    (plain,), (scaled,) = (
+        train([each], tiny(), device="cpu")
+        for each in (settings, dataclasses.replace(settings, magnitude=4.0))
+    )
+    assert scaled.test_loss == plain.test_loss
+    assert abs(scaled.train_loss[0] - plain.train_loss[0]) > 0.01
+    assert scaled.train_loss[0] != scaled.train_loss[1]
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_cosine_net_ignores_magnitudes() -> None:
+    """Without the constant the first layer sees directions only."""
+    runs = [
+        train([replica("cosine", constant=0.0, magnitude=magnitude)], tiny(), device="cpu")[0]
+        for magnitude in (1.0, 5.0)
+    ]
+    np.testing.assert_allclose(runs[0].train_loss, runs[1].train_loss, rtol=1e-9)
