@@ -73,5 +73,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@rm -f $(VENV)/installed-*
 	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the package, the book's tools and the tests' tools into $(VENV)"
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[book,test]'
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[book,test,sweep]'
 	@touch $@

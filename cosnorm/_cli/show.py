@@ -28,6 +28,7 @@ _LIBRARIES = {
     "typer": "this command",
     "sympy": "derivations in the chapters",
     "jupyter-book": "building the book",
+    "ray": "sweeps over many machines",
 }
 
 

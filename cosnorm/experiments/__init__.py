@@ -2,5 +2,19 @@
 
 from cosnorm.experiments.registry import Experiment, Printed, Scale, Technique, get, registry
 from cosnorm.experiments.running import Plan, plan, run, stored
+from cosnorm.experiments.sweeping import SweepError, sweep
 
-__all__ = ["Experiment", "Plan", "Printed", "Scale", "Technique", "get", "plan", "registry", "run", "stored"]
+__all__ = [
+    "Experiment",
+    "Plan",
+    "Printed",
+    "Scale",
+    "SweepError",
+    "Technique",
+    "get",
+    "plan",
+    "registry",
+    "run",
+    "stored",
+    "sweep",
+]

@@ -88,7 +88,7 @@ def test_every_installed_dependency_is_pinned(root: Path, project: dict) -> None
     from importlib.metadata import distribution
 
     pinned, seen = pins(root), set()
-    queue = requirements(project, "book", "test")
+    queue = requirements(project, "book", "test", "sweep")
     while queue:
         requirement = queue.pop()
         key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
@@ -120,7 +120,7 @@ def test_conda_has_the_floor_of_python_and_reads_the_pins(root: Path, project: d
 
 def test_makefile_installs_the_same(root: Path) -> None:
     makefile = (root / "Makefile").read_text()
-    assert "-c constraints.txt -e '.[book,test]'" in makefile
+    assert "-c constraints.txt -e '.[book,test,sweep]'" in makefile
 
 
 def test_one_version(root: Path, project: dict) -> None:

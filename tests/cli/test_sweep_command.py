@@ -202,7 +202,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     assert sorted(path for path in records.rglob("*") if path.is_file()) == finished, "no half-written file"
     assert all(len(read(path).curves["test_error"]) == 20 for path in finished)
     told = [line for line in out.splitlines() if line.startswith("mnist/smoke/none-seed")]
-    assert len(told) == len(finished)
+    # The key may come between the writing of a record and the word about it.
+    assert len(finished) - 1 <= len(told) <= len(finished)
     assert f"Stopped. {len(finished)} of 60 runs are finished and kept in {records}." in out
     said = re.search(r"To go on: (.+)", out)
     assert said is not None

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from cosnorm import data, experiments
+from cosnorm import data, experiments, provenance
 from cosnorm.record import Record, read
 
 NORMS = ("none", "cosine", "batch")
@@ -72,16 +72,25 @@ def survives(child: int, moment: float) -> bool:
 
 
 def repeatable(record: Record) -> dict[str, Any]:
-    """All of a record but time, memory and date."""
+    """All of a record but its cost (time, memory, how many runs shared the machine) and its date."""
     content = asdict(record)
-    for name in ("seconds", "peak_memory_bytes"):
-        del content["cost"][name]
+    del content["cost"]
     del content["provenance"]["date"]
     return content
 
 
 def records_in(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.name: repeatable(read(path)) for path in sorted(folder.rglob("[!.]*.json"))}
+
+
+def difference(expected: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[str]:
+    """Records and their sections that are not the same in both."""
+    sections = [(name, section) for name in expected | found for section in expected.get(name, {"": None})]
+    return [
+        f"{name} {section}"
+        for name, section in sections
+        if name not in expected or name not in found or expected[name][section] != found[name][section]
+    ]
 
 
 def hidden_in(folder: Path) -> list[str]:
@@ -100,6 +109,7 @@ def went_on(log: Path) -> list[int]:
 def main(kills: int, seed: int, seeds: int) -> dict[str, Any]:
     """Kill so many times; returns what happened."""
     data.load("digits")
+    provenance.environment("cpu")  # notes the commit for all processes: somebody may commit meanwhile
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as place:
         whole, log = Path(place, "whole"), Path(place, "log")
@@ -119,8 +129,8 @@ def main(kills: int, seed: int, seeds: int) -> dict[str, Any]:
             ):
                 done += 1
                 left_behind += any(name.endswith(".part") for name in hidden_in(folder))
-            if records_in(folder) != expected:
-                raise SystemExit("a record of a killed sweep differs")
+            if differing := difference(expected, records_in(folder)):
+                raise SystemExit(f"records of a killed sweep differ in {differing}")
             if hidden_in(folder):
                 raise SystemExit(f"left over: {hidden_in(folder)}")
         saved = went_on(log)
