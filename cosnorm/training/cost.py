@@ -57,7 +57,7 @@ def operations(
     --------
     >>> replica = Replica((784, 1000, 1000, 10), "cosine", 10.0, batch_size=100, epochs=1, seed=0)
     >>> f"{operations(replica, 60_000, 10_000):.4g}"
-    '5.834e+11'
+    '5.876e+11'
     """
     first, *others = _layers(replica, nonzeros)
     forward = first.operations + sum(layer.operations for layer in others)
