@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cosnorm.training.descent import descending
 from cosnorm.training.splits import Split
 from cosnorm.training.trainee import SparseNetwork, Trainee
 
@@ -28,7 +29,9 @@ class Loop:
         self.training = training
         self.network = self.trainee.network
         self.sparse = isinstance(self.network, SparseNetwork)
-        self.parameters: list[Tensor] = list(self.network.parameters())
+        anchor, themselves = descending(self.network, self.trainee.rule, self.trainee.replica.learning_rate)
+        self.anchors = [] if anchor is None else [anchor]
+        self.parameters: list[Tensor] = [p for p in self.network.parameters() if id(p) not in themselves]
         self.losses = torch.zeros(1, dtype=torch.float64, device=self.trainee.device)
         self.errors = torch.zeros(1, dtype=torch.int64, device=self.trainee.device)
 
@@ -50,7 +53,8 @@ class Loop:
         self.trainee.draw_masks()
         logits, layer_output = self._forward(inputs)
         loss = F.cross_entropy(logits, targets)
-        wanted = self.parameters if layer_output is None else [*self.parameters, layer_output]
+        outputs = [] if layer_output is None else [layer_output]
+        wanted = [*self.parameters, *self.anchors, *outputs]
         gradients = torch.autograd.grad(loss + self.trainee.rule.penalty(), wanted)
         with torch.no_grad():
             self._update(gradients)
@@ -68,7 +72,7 @@ class Loop:
         rate = self.trainee.replica.learning_rate
         if isinstance(self.network, SparseNetwork):
             self.network.first.descend(gradients[-1], rate)
-            gradients = gradients[:-1]
+        gradients = gradients[: len(self.parameters)]
         torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
             self.parameters, gradients, alpha=-rate
         )

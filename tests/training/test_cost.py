@@ -135,5 +135,5 @@ def test_weights_of_convolutions_are_counted_as_they_are_stored() -> None:
 
 
 def test_an_input_that_is_no_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="sizes start with 50, and no square image"):
+    with pytest.raises(ValueError, match="sizes start with 50; no square image"):
         operations(dataclasses.replace(CONV, sizes=(50, 20, 7)), 1, 1)
