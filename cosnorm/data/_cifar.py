@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 
+#: Folders on the web that hold the archives of both datasets.
+MIRRORS = (
+    "https://www.cs.toronto.edu/~kriz/",
+    "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/",
+)
+
 
 def record_size(labels: int) -> int:
     """Bytes of one example that has ``labels`` label bytes."""

