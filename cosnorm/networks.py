@@ -61,6 +61,7 @@ def mlp(
     batch              1      Linear, BatchNorm1d
     mean_only_batch    0.3    WeightNormLinear, learned gain, MeanOnlyBatchNorm1d
     cosine_mean_only   0.3    CosineLinear, MeanOnlyBatchNorm1d
+    cosine_affine      0.3    CosineLinear, ScaleShift
     early_batch        0.3    as ``batch`` in the first hidden layer, ``none`` in the others
     layer              0.3    Linear, LayerNorm
     layer_simple       0.3    Linear, LayerNormSimple
@@ -151,8 +152,9 @@ def convnet(
 
     The rate is one at which ``channels=(8, 8)``, ``hidden=(32,)``, ``kernel_size=3``, ``std=0.3`` learns
     scikit-learn's digits in 10 epochs of minibatches of 50 (a test trains each): a place to start from,
-    not a tuned one. ``"cosine_mean_only"`` stays near chance there at every rate we tried; its rate is for
-    ``channels=(16, 16)``, ``hidden=(64,)``, ``std=0.1`` and 30 epochs.
+    not a tuned one. ``"cosine_mean_only"`` and ``"cosine_affine"`` stay near chance or far from the others
+    there at every rate we tried; their rates are for ``channels=(16, 16)``, ``hidden=(64,)``, ``std=0.1`` and
+    30 epochs.
 
     ================== ======
     norm               rate
@@ -168,6 +170,7 @@ def convnet(
     batch              0.3
     mean_only_batch    0.3
     cosine_mean_only   0.1
+    cosine_affine      0.3
     early_batch        0.1
     layer              0.3
     layer_simple       0.3

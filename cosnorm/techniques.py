@@ -21,6 +21,7 @@ from cosnorm.relatives import (
     OnlineNorm,
     PropagationConv2d,
     PropagationLinear,
+    ScaleShift,
     ScalingWeightNorm,
     UpdateRule,
     WeightDecay,
@@ -235,6 +236,12 @@ TECHNIQUES: dict[str, Recipe] = {
         lambda slot: [slot.cosine(), _shift(slot)],
         "shift from 0",
         _RUNNING,
+        appends_constant=True,
+    ),
+    "cosine_affine": Recipe(
+        "cosine, affine",
+        lambda slot: [slot.cosine(), ScaleShift(slot.units)],
+        _SCALE_AND_SHIFT,
         appends_constant=True,
     ),
     "early_batch": Recipe(

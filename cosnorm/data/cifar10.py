@@ -7,14 +7,12 @@ from copies of the official files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping
 
 from cosnorm.data._cifar import MIRRORS, parse_records, record_size
 from cosnorm.data._cifar_png import parse_labels, records_of
-from cosnorm.data._source import Archive, NpmPackage, Source, SourceFile, combined_sha256
+from cosnorm.data._photographs import Examples, photographs
+from cosnorm.data._source import Archive, NpmPackage, Source, SourceFile
 from cosnorm.data.dataset import Dataset
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,33 +40,13 @@ def parse(contents: Mapping[str, bytes]) -> Dataset:
     Images are ``(N, 3, 32, 32)``: red, green, blue. ``sha256`` is what ``sha256sum *.bin | sha256sum``
     prints in a folder that holds the files.
     """
-    train_inputs, train_targets = _read(contents, TRAIN)
-    test_inputs, test_targets = _read(contents, [TEST])
-    return Dataset(
-        name="cifar10",
-        train_inputs=train_inputs,
-        train_targets=train_targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        classes=CLASSES,
-        maximum=255.0,
-        sha256=combined_sha256(FILES),
-    )
+    return photographs("cifar10", contents, (TRAIN, [TEST]), _read, CLASSES)
 
 
-def _read(
-    contents: Mapping[str, bytes], files: Sequence[SourceFile]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The examples of several files in their order, in new arrays."""
-    images, labels = [], []
-    for file in files:
-        try:
-            image, label = parse_records(contents[file.name], EXAMPLES, (len(CLASSES),))
-        except ValueError as error:
-            raise ValueError(f"{file.name}: {error}") from error
-        images.append(image)
-        labels.append(label[:, 0])
-    return np.concatenate(images), np.concatenate(labels)
+def _read(file: SourceFile, content: bytes) -> Examples:
+    del file  # all have the same number of examples
+    images, labels = parse_records(content, EXAMPLES, (len(CLASSES),))
+    return images, labels[:, 0]
 
 
 def _rebuild(name: str, read: Callable[[str, int], bytes]) -> bytes:

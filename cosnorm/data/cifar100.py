@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cosnorm.data._cifar import MIRRORS, parse_records, record_size
-from cosnorm.data._source import Archive, Source, SourceFile, combined_sha256
+from cosnorm.data._photographs import Examples, photographs
+from cosnorm.data._source import Archive, Source, SourceFile
 from cosnorm.data.dataset import Dataset
 
 COARSE = 20  # superclasses, of five classes each
@@ -50,27 +48,12 @@ def parse(contents: Mapping[str, bytes]) -> Dataset:
     Images are ``(N, 3, 32, 32)``: red, green, blue; targets are the fine labels. ``sha256`` is what
     ``sha256sum test.bin train.bin | sha256sum`` prints in a folder that holds the files.
     """
-    train_inputs, train_targets = _read(contents, TRAIN)
-    test_inputs, test_targets = _read(contents, TEST)
-    return Dataset(
-        name="cifar100",
-        train_inputs=train_inputs,
-        train_targets=train_targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        classes=CLASSES,
-        maximum=255.0,
-        sha256=combined_sha256(FILES),
-    )
+    return photographs("cifar100", contents, ([TRAIN], [TEST]), _read, CLASSES)
 
 
-def _read(contents: Mapping[str, bytes], file: SourceFile) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The examples of one file, in new arrays."""
-    try:
-        images, labels = parse_records(contents[file.name], EXAMPLES[file.name], (COARSE, len(CLASSES)))
-    except ValueError as error:
-        raise ValueError(f"{file.name}: {error}") from error
-    return images.copy(), labels[:, 1].copy()
+def _read(file: SourceFile, content: bytes) -> Examples:
+    images, labels = parse_records(content, EXAMPLES[file.name], (COARSE, len(CLASSES)))
+    return images, labels[:, 1]
 
 
 SOURCE = Source(

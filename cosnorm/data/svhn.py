@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._source import Source, SourceFile, combined_sha256
+from cosnorm.data._photographs import Examples, photographs
+from cosnorm.data._source import Source, SourceFile
 from cosnorm.data.dataset import Dataset
 
 CLASSES = tuple("0123456789")
@@ -37,25 +38,11 @@ def parse(contents: Mapping[str, bytes]) -> Dataset:
     Images are ``(N, 3, 32, 32)``: red, green, blue; the target is the digit. ``sha256`` is what
     ``sha256sum test_32x32.mat train_32x32.mat | sha256sum`` prints in a folder that holds the files.
     """
-    train_inputs, train_targets = _read(contents, TRAIN)
-    test_inputs, test_targets = _read(contents, TEST)
-    return Dataset(
-        name="svhn",
-        train_inputs=train_inputs,
-        train_targets=train_targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        classes=CLASSES,
-        maximum=255.0,
-        sha256=combined_sha256(FILES),
-    )
+    return photographs("svhn", contents, ([TRAIN], [TEST]), _read, CLASSES)
 
 
-def _read(contents: Mapping[str, bytes], file: SourceFile) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    try:
-        return parse_digits(contents[file.name], EXAMPLES[file.name])
-    except ValueError as error:
-        raise ValueError(f"{file.name}: {error}") from error
+def _read(file: SourceFile, content: bytes) -> Examples:
+    return parse_digits(content, EXAMPLES[file.name])
 
 
 def parse_digits(content: bytes, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

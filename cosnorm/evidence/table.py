@@ -12,6 +12,7 @@ from cosnorm.evidence.loading import check_comparable
 from cosnorm.evidence.reaching import Reach, lowest, reach
 from cosnorm.evidence.spread import Difference, Interval, difference, interval
 from cosnorm.experiments import Experiment, Printed
+from cosnorm.experiments.registry import PRINTED_TAIL
 from cosnorm.record import Record
 
 #: Stands in a table for a figure that is not defined, such as the spread of a single run.
@@ -278,12 +279,17 @@ def caption(records: Sequence[Record]) -> str:
         f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
     experiment = experiments.get(records[0].experiment)
-    full = experiment.scales["paper"]
-    if _same_data(experiment, records[0]) and settings["epochs"] != full.epochs and experiment.printed:
-        means = any(figure.mean is not None for figure in experiment.printed.values())
-        part = f"the last {full.tail} of {full.epochs} epochs" if means else f"{full.epochs} epochs"
-        text += f" The paper's figures are {part} of one run."
+    if _same_data(experiment, records[0]) and experiment.printed:
+        text += f" The paper's figures are of one run and {_epochs_printed(experiment)}."
     return text
+
+
+def _epochs_printed(experiment: Experiment) -> str:
+    """The epochs that the paper's figures were taken from, as far as it tells."""
+    whole = experiment.printed_epochs
+    means = any(figure.mean is not None for figure in experiment.printed.values())
+    number = "a number of epochs that it does not name" if whole is None else f"{whole} epochs"
+    return f"the last {PRINTED_TAIL} of {number}" if means else number
 
 
 def _networks(records: Sequence[Record]) -> str:

@@ -1,7 +1,8 @@
 """The paper's experiments: what each one is, and how to run it."""
 
+from cosnorm.experiments.planning import Plan, plan
 from cosnorm.experiments.registry import Experiment, Printed, Scale, Technique, get, registry
-from cosnorm.experiments.running import Plan, plan, run, stored
+from cosnorm.experiments.running import run, stored
 from cosnorm.experiments.sweeping import SweepError, sweep
 
 __all__ = [

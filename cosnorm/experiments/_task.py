@@ -17,7 +17,9 @@ from cosnorm import data
 from cosnorm.experiments._board import Epoch, Run
 from cosnorm.experiments._cluster import SweepError
 from cosnorm.experiments.checkpoints import clear
-from cosnorm.experiments.running import Plan, Running, load_data, make_record, plan
+from cosnorm.experiments.planning import Plan, load_data, plan
+from cosnorm.experiments.recording import make_record
+from cosnorm.experiments.running import Running
 from cosnorm.record import Record
 from cosnorm.training import Curves, Replica
 

@@ -60,4 +60,5 @@ EXPERIMENT = Experiment(
     },
     source="Luo et al. (2017), Table 1",
     test_examples=10_000,
+    printed_epochs=200,
 )

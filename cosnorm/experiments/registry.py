@@ -93,9 +93,13 @@ class Scale:
         return tail(self.epochs)
 
 
+#: Last epochs over which the paper takes its means and variances.
+PRINTED_TAIL = 50
+
+
 def tail(epochs: int) -> int:
-    """Last epochs that a run of so many is judged by: a quarter, at most the paper's 50."""
-    return max(1, min(50, epochs // 4))
+    """Last epochs that a run of so many is judged by: a quarter, at most as many as in the paper."""
+    return max(1, min(PRINTED_TAIL, epochs // 4))
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ class Experiment:
         The paper's own figures by technique, where they are printed, and out of how many examples.
     fractions
         Whether the paper prints them as fractions of the test examples.
+    printed_epochs
+        How many epochs the paper's figures took; ``None`` where it does not say.
     """
 
     name: str
@@ -152,6 +158,7 @@ class Experiment:
     source: str
     test_examples: int
     fractions: bool = False
+    printed_epochs: int | None = None
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.

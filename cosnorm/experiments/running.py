@@ -1,94 +1,31 @@
-"""From the name of an experiment to its records: plan, train what is missing, write each run when done."""
+"""From a plan to its records: train what is missing, write each run when it is done."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from cosnorm import data, provenance, record
+from cosnorm import provenance, record
 from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
 from cosnorm.experiments.claiming import Claim
-from cosnorm.experiments.registry import Experiment, Scale, get, tail
+from cosnorm.experiments.planning import Plan, load_data, plan
+from cosnorm.experiments.recording import make_record, settings_of
 from cosnorm.record import Record
-from cosnorm.techniques import TECHNIQUES
-from cosnorm.training import Curves, Hooks, Replica, Watcher, resolve_device, train_with
+from cosnorm.training import Curves, Hooks, Replica, Watcher, train_with
 
 #: Seconds between two checkpoints of a run, and between two looks at a run that another process makes.
 CHECKPOINT_SECONDS = 30.0
 WAIT_SECONDS = 0.5
 #: Stacks trained at the same time on a CUDA device, each on a stream of its own.
 CUDA_PARALLEL = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be run: settled and checked, nothing trained yet."""
-
-    experiment: Experiment
-    scale: str
-    techniques: tuple[str, ...]
-    seeds: tuple[int, ...]
-    device: torch.device
-
-    @property
-    def runs(self) -> list[tuple[str, int]]:
-        """Technique and seed of every run, all techniques of one seed before the next seed."""
-        return [(technique, seed) for seed in self.seeds for technique in self.techniques]
-
-    def replica(self, technique: str, seed: int) -> Replica:
-        """The settings of one of the runs."""
-        return self.experiment.replica(technique, self.scale, seed)
-
-    def command(self, technique: str, seed: int) -> str:
-        """The command that repeats one run."""
-        return (
-            f"cosnorm run {self.experiment.name} --norm {technique} --scale {self.scale} "
-            f"--seeds {seed}-{seed} --device {self.device.type}"
-        )
-
-
 #: Called with a finished record and whether it had been there before.
 Finisher = Callable[[Record, bool], None]
 #: Called with the number of runs that another process is making, where that is all there is left to wait for.
 Waiter = Callable[[int], None]
-
-
-def plan(
-    name: str,
-    norms: str | Iterable[str] = "all",
-    scale: str | None = None,
-    seeds: int | Iterable[int] | None = None,
-    device: str | torch.device = "auto",
-) -> Plan:
-    """Settle what :func:`run` would do; parameters as there.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a seed is negative; the message lists the names there are.
-    """
-    experiment = get(name)
-    scale, chosen = experiment.scale(scale)
-    if isinstance(norms, str):
-        norms = norms.split(",")
-    techniques = tuple(dict.fromkeys(norm.strip() for norm in norms))
-    if techniques == ("all",):
-        techniques = tuple(experiment.techniques)
-    if seeds is None:
-        seeds = chosen.seeds
-    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
-    if not numbers or not techniques:
-        raise ValueError("nothing to run: name at least one technique and one seed")
-    settled = Plan(experiment, scale, techniques, numbers, resolve_device(device))
-    for technique, seed in settled.runs:
-        settled.replica(technique, seed)
-    return settled
 
 
 def run(
@@ -109,8 +46,9 @@ def run(
 
     Several runs are trained at the same time: on a CPU one a thread, of as many threads as
     :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit. Several processes may
-    share a folder: each run is claimed by one of them, and the others wait for its record.
+    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date.
+    Several processes may share a folder: each run is claimed by one of them, and the others wait for its
+    record.
 
     Parameters
     ----------
@@ -163,13 +101,6 @@ def run(
     if records is not None:
         record.prepare_folder(records)
     return Running(settled, records, progress, on_epoch, on_record, on_wait, checkpoint_every).run()
-
-
-def load_data(settled: Plan, progress: bool = False) -> data.Dataset:
-    """The dataset of a plan, prepared, with the held-out examples in place of the test set if it has some."""
-    scale = settled.experiment.scales[settled.scale]
-    dataset = data.load(scale.dataset, progress=progress, **scale.preparation)
-    return dataset.hold_out(scale.validation) if scale.validation else dataset
 
 
 class Running(Hooks):
@@ -263,7 +194,7 @@ class Running(Hooks):
         if index not in self._checkpoints:
             run = self.missing[index]
             identity = {
-                "settings": _settings(self.settled, self.settled.replica(*run)),
+                "settings": settings_of(self.settled, self.settled.replica(*run)),
                 "seed": run[1],
                 "dataset": self.dataset.sha256,
                 "device": self.settled.device.type,
@@ -352,7 +283,7 @@ def stored(
         path = record.path_of(folder, settled.experiment.name, settled.scale, technique, seed)
         if path.exists():
             found[technique, seed] = old = record.read(path)
-            wanted = _settings(settled, settled.replica(technique, seed))
+            wanted = settings_of(settled, settled.replica(technique, seed))
             differing = [key for key, value in wanted.items() if old.settings.get(key) != value]
             if differing:
                 raise record.RecordError(
@@ -372,109 +303,3 @@ def describe(result: Record) -> str:
         f"{result.name}: {mean:.1f} {kind} errors of {result.settings['test_examples']} "
         f"(mean of the last {tail} epochs), {result.cost['seconds']:.0f} s"
     )
-
-
-def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset, curves: Curves) -> Record:
-    """The record of a run of a plan, from its curves."""
-    replica = settled.replica(technique, seed)
-    memory, kind = provenance.peak_memory(settled.device)
-    return Record(
-        experiment=settled.experiment.name,
-        scale=settled.scale,
-        technique=technique,
-        seed=seed,
-        settings={
-            **_settings(settled, replica),
-            "train_examples": len(dataset.train_targets),
-            "test_examples": len(dataset.test_targets),
-        },
-        curves=_rounded(curves),
-        final=record.summarize(curves.test_error, tail(replica.epochs), curves.diverged_epoch),
-        cost={
-            "seconds": record.significant(curves.seconds),
-            "peak_memory_bytes": memory,
-            "peak_memory_of": kind,
-            "runs_at_once": curves.at_once,
-        },
-        provenance={
-            **provenance.environment(settled.device),
-            "dataset_sha256": dataset.sha256,
-            "command": settled.command(technique, seed),
-        },
-    )
-
-
-def _settings(settled: Plan, replica: Replica) -> dict[str, Any]:
-    """Everything that was chosen, as it stands in a record."""
-    scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
-    return {
-        "dataset": scale.dataset,
-        "inputs": _inputs(scale.dataset, replica),
-        "preparation": data.preparation(scale.dataset, **scale.preparation) or None,
-        "network": "convnet" if replica.channels else "mlp",
-        "channels": list(replica.channels) or None,
-        "kernel_size": replica.kernel_size if replica.channels else None,
-        "sizes": list(replica.sizes),
-        "norm": replica.norm,
-        "activation": "relu",
-        "hidden_parameters": recipe.parameters,
-        "hidden_bias": None if replica.hidden_bias else "left out",
-        "output_layer": "linear with a learned bias from 0, not normalized"
-        if replica.output_bias
-        else "linear without a bias, not normalized",
-        "weights": "normal, mean 0",
-        "initial_std": replica.std,
-        "constant": replica.constant if recipe.appends_constant else None,
-        "optimizer": "gradient descent, constant rate, no momentum",
-        "loss": "cross-entropy",
-        "learning_rate": replica.learning_rate,
-        "batch_size": replica.batch_size,
-        "order": "all training examples once an epoch, shuffled anew each time",
-        "epochs": replica.epochs,
-        "tail": tail(replica.epochs),
-        "precision": "float32",
-        "train_curves": "each example counted when its minibatch came up, before that step's update",
-        "test_statistics": recipe.inference,
-        "norm_settings": dict(recipe.settings) or None,
-        "images": None if replica.images is None else asdict(replica.images),
-        "dropout": list(replica.dropout) if any(replica.dropout) else None,
-        "average": replica.average,
-        "magnitude": None if replica.magnitude == 1 else replica.magnitude,
-        "observed": list(replica.observe) or None,
-        "held_out": _held_out(scale),
-    }
-
-
-def _held_out(scale: Scale) -> str | None:
-    """Which examples stand in for the test set; see :meth:`cosnorm.data.Dataset.hold_out`."""
-    if not scale.validation:
-        return None
-    # Documents lie sorted by class, so that the last ones would be of one class.
-    text = bool(data.preparation(scale.dataset))
-    which = (
-        f"{scale.validation} of the training examples at random"
-        if text
-        else (f"the last {scale.validation} training examples")
-    )
-    return f"{which}, in place of the test set"
-
-
-def _inputs(dataset: str, replica: Replica) -> str:
-    if data.preparation(dataset):
-        return "as prepared"
-    if replica.images is not None and replica.images.whiten:
-        return "each image minus its mean, divided by its deviation"
-    return "divided by the largest value that one can take"
-
-
-def _rounded(curves: Curves) -> dict[str, list[Any]]:
-    names = ("train_loss", "train_error", "test_loss", "test_error")
-    seen = {name: getattr(curves, name) for name in names} | curves.observed
-    return {name: _short(values) for name, values in seen.items()}
-
-
-def _short(value: Any) -> Any:
-    """Floats to five significant digits, in lists too; counts as they are."""
-    if isinstance(value, list):
-        return [_short(entry) for entry in value]
-    return record.significant(value) if isinstance(value, float) else value

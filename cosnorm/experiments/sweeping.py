@@ -23,7 +23,8 @@ from cosnorm.experiments._cluster import (
     settle,
 )
 from cosnorm.experiments._task import RETRIES, Task, train_remotely
-from cosnorm.experiments.running import CHECKPOINT_SECONDS, Finisher, Plan, plan, stored
+from cosnorm.experiments.planning import Plan, plan
+from cosnorm.experiments.running import CHECKPOINT_SECONDS, Finisher, stored
 from cosnorm.record import Record, RecordError
 from cosnorm.training.engine import LARGEST_STACK
 

@@ -5,6 +5,7 @@ not repeated here.
 """
 
 from cosnorm.relatives.adanorm import AdaNorm
+from cosnorm.relatives.affine import ScaleShift
 from cosnorm.relatives.batch import (
     MeanOnlyBatchNorm1d,
     MeanOnlyBatchNorm2d,
@@ -45,6 +46,7 @@ __all__ = [
     "PropagationConv2d",
     "PropagationConv3d",
     "PropagationLinear",
+    "ScaleShift",
     "ScalingWeightNorm",
     "Standardize",
     "UpdateRule",

@@ -60,7 +60,9 @@ class _MeanOnlyBatchNorm(FloatStatistics):
         mean = self.running_mean.to(values.dtype)
         if self.training and values.numel():
             mean = values.mean([d for d in range(values.dim()) if d != 1])
-            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
+            # Not lerp_, for which vmap has no rule.
+            kept = self.running_mean
+            kept.add_(mean.detach().to(kept.dtype) - kept, alpha=self.momentum)
         shift = -mean if self.bias is None else self.bias.to(values.dtype) - mean
         return (values + shift.view(-1, *(1,) * (values.dim() - 2))).to(input.dtype)
 

@@ -140,6 +140,9 @@ HIDDEN: dict[str, tuple[Stage, list[Stage], set[Law]]] = {
         AVERAGED | {Law.BATCH_SHIFT, Law.WEIGHT_SCALE, Law.ZERO_WEIGHT},
     ),
     "cosine_mean_only": (Stage(partial(oracle.cosine, constant=CONSTANT)), [MEAN_ONLY], AVERAGED),
+    "cosine_affine": (
+        Stage(partial(oracle.cosine, constant=CONSTANT)), [Stage(oracle.affine, AFFINE)], SINGLE,
+    ),
     "layer_simple": (Stage(oracle.product), [SIMPLE], SINGLE),
     "detach": (Stage(oracle.product), [Stage(partial(oracle.layer_norm, still=("mean", "std")))], DETACHED),
     "detach_mean": (Stage(oracle.product), [Stage(partial(oracle.layer_norm, still=("mean",)))], DETACHED),

@@ -71,6 +71,8 @@ EXPECTED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     # Cosines less their mean: what cosines ignore drops out before, and a shift of x is not that.
     ("cosine_mean_only", "training"): (TOGETHER | WEIGHT_SCALES | EXAMPLE_SCALES, NOTHING),
     ("cosine_mean_only", "inference"): (FROZEN | WEIGHT_SCALES | EXAMPLE_SCALES, NOTHING),
+    # A function of the cosine alone.
+    ("cosine_affine", "both"): (ALONE | WEIGHT_SCALES | EXAMPLE_SCALES, NOTHING),
     # (a - mean)/sd over the units of one example: a -> s a + t drops out if it is the same for all units.
     # Scaling W or x does that, and adding one vector v to all rows (t = v.x). One row alone does not.
     **{

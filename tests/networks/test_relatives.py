@@ -19,7 +19,8 @@ from cosnorm.training import Replica, train
 SMALL = {"in_channels": 1, "size": 8, "channels": (8, 8), "hidden": (32,), "kernel_size": 3, "std": 0.3}
 
 #: Which technique's rate is for another network, and how many epochs it needs there.
-WIDER = {"cosine_mean_only": ({"channels": (16, 16), "hidden": (64,), "std": 0.1}, 30)}
+_LARGER = ({"channels": (16, 16), "hidden": (64,), "std": 0.1}, 30)
+WIDER = {"cosine_mean_only": _LARGER, "cosine_affine": _LARGER}
 
 
 def rates(function: Callable[..., nn.Module]) -> dict[str, float]:

@@ -14,10 +14,7 @@ from training.problems import assert_close, conv_replica, documents, pictures, r
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, capture, engine, train
 
-pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.filterwarnings("ignore:There is a performance drop.*lerp_:UserWarning"),
-]
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 NOISY = {"dropout": (0.2, 0.5), "average": 0.9, "magnitude": 2.0}

@@ -16,8 +16,6 @@ from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, engine, train
 from cosnorm.training.stack import Stack
 
-#: A batching rule that torch lacks costs mean-only batch norm time, not its result.
-SLOW_RULE = "ignore:There is a performance drop.*lerp_:UserWarning"
 DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 STACKABLE = [name for name in DENSE if TECHNIQUES[name].stackable]
 #: Long enough for max norm to shorten vectors.
@@ -69,7 +67,6 @@ def agree(replicas: Sequence[Replica], dataset: SimpleNamespace) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.filterwarnings(SLOW_RULE)
 @pytest.mark.parametrize("norm", STACKABLE)
 def test_every_technique(norm: str, stacks: list[list[int]]) -> None:
     """Batches of 16 leave one of 8 examples."""
@@ -78,7 +75,6 @@ def test_every_technique(norm: str, stacks: list[list[int]]) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.filterwarnings(SLOW_RULE)
 @pytest.mark.parametrize("norm", [name for name, recipe in TECHNIQUES.items() if recipe.stackable])
 def test_every_technique_with_convolutions(norm: str, stacks: list[list[int]]) -> None:
     agree(three(conv_replica(norm, learning_rate=0.1, std=STD.get(norm, 0.1))), pictures())

@@ -1,0 +1,78 @@
+"""What is to be run: settled and checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from cosnorm import data
+from cosnorm.experiments.registry import Experiment, get
+from cosnorm.training import Replica, resolve_device
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run: settled and checked, nothing trained yet."""
+
+    experiment: Experiment
+    scale: str
+    techniques: tuple[str, ...]
+    seeds: tuple[int, ...]
+    device: torch.device
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Technique and seed of every run, all techniques of one seed before the next seed."""
+        return [(technique, seed) for seed in self.seeds for technique in self.techniques]
+
+    def replica(self, technique: str, seed: int) -> Replica:
+        """The settings of one of the runs."""
+        return self.experiment.replica(technique, self.scale, seed)
+
+    def command(self, technique: str, seed: int) -> str:
+        """The command that repeats one run."""
+        return (
+            f"cosnorm run {self.experiment.name} --norm {technique} --scale {self.scale} "
+            f"--seeds {seed}-{seed} --device {self.device.type}"
+        )
+
+
+def plan(
+    name: str,
+    norms: str | Iterable[str] = "all",
+    scale: str | None = None,
+    seeds: int | Iterable[int] | None = None,
+    device: str | torch.device = "auto",
+) -> Plan:
+    """Settle what :func:`run` would do; parameters as there.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a seed is negative; the message lists the names there are.
+    """
+    experiment = get(name)
+    scale, chosen = experiment.scale(scale)
+    if isinstance(norms, str):
+        norms = norms.split(",")
+    techniques = tuple(dict.fromkeys(norm.strip() for norm in norms))
+    if techniques == ("all",):
+        techniques = tuple(experiment.techniques)
+    if seeds is None:
+        seeds = chosen.seeds
+    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
+    if not numbers or not techniques:
+        raise ValueError("nothing to run: name at least one technique and one seed")
+    settled = Plan(experiment, scale, techniques, numbers, resolve_device(device))
+    for technique, seed in settled.runs:
+        settled.replica(technique, seed)
+    return settled
+
+
+def load_data(settled: Plan, progress: bool = False) -> data.Dataset:
+    """The dataset of a plan, prepared, with the held-out examples in place of the test set if it has some."""
+    scale = settled.experiment.scales[settled.scale]
+    dataset = data.load(scale.dataset, progress=progress, **scale.preparation)
+    return dataset.hold_out(scale.validation) if scale.validation else dataset

@@ -1,0 +1,119 @@
+"""From a trained run to its record: every setting, the curves, the cost, and where it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from cosnorm import data, provenance, record
+from cosnorm.experiments.planning import Plan
+from cosnorm.experiments.registry import Scale, tail
+from cosnorm.record import Record
+from cosnorm.techniques import TECHNIQUES
+from cosnorm.training import Curves, Replica
+
+
+def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset, curves: Curves) -> Record:
+    """The record of a run of a plan, from its curves."""
+    replica = settled.replica(technique, seed)
+    memory, kind = provenance.peak_memory(settled.device)
+    return Record(
+        experiment=settled.experiment.name,
+        scale=settled.scale,
+        technique=technique,
+        seed=seed,
+        settings={
+            **settings_of(settled, replica),
+            "train_examples": len(dataset.train_targets),
+            "test_examples": len(dataset.test_targets),
+        },
+        curves=_rounded(curves),
+        final=record.summarize(curves.test_error, tail(replica.epochs), curves.diverged_epoch),
+        cost={
+            "seconds": record.significant(curves.seconds),
+            "peak_memory_bytes": memory,
+            "peak_memory_of": kind,
+            "runs_at_once": curves.at_once,
+        },
+        provenance={
+            **provenance.environment(settled.device),
+            "dataset_sha256": dataset.sha256,
+            "command": settled.command(technique, seed),
+        },
+    )
+
+
+def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
+    """Everything that was chosen, as it stands in a record."""
+    scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
+    return {
+        "dataset": scale.dataset,
+        "inputs": _inputs(scale.dataset, replica),
+        "preparation": data.preparation(scale.dataset, **scale.preparation) or None,
+        "network": "convnet" if replica.channels else "mlp",
+        "channels": list(replica.channels) or None,
+        "kernel_size": replica.kernel_size if replica.channels else None,
+        "sizes": list(replica.sizes),
+        "norm": replica.norm,
+        "activation": "relu",
+        "hidden_parameters": recipe.parameters,
+        "hidden_bias": None if replica.hidden_bias else "left out",
+        "output_layer": "linear with a learned bias from 0, not normalized"
+        if replica.output_bias
+        else "linear without a bias, not normalized",
+        "weights": "normal, mean 0",
+        "initial_std": replica.std,
+        "constant": replica.constant if recipe.appends_constant else None,
+        "optimizer": "gradient descent, constant rate, no momentum",
+        "loss": "cross-entropy",
+        "learning_rate": replica.learning_rate,
+        "batch_size": replica.batch_size,
+        "order": "all training examples once an epoch, shuffled anew each time",
+        "epochs": replica.epochs,
+        "tail": tail(replica.epochs),
+        "precision": "float32",
+        "train_curves": "each example counted when its minibatch came up, before that step's update",
+        "test_statistics": recipe.inference,
+        "norm_settings": dict(recipe.settings) or None,
+        "images": None if replica.images is None else asdict(replica.images),
+        "dropout": list(replica.dropout) if any(replica.dropout) else None,
+        "average": replica.average,
+        "magnitude": None if replica.magnitude == 1 else replica.magnitude,
+        "observed": list(replica.observe) or None,
+        "held_out": _held_out(scale),
+    }
+
+
+def _held_out(scale: Scale) -> str | None:
+    """Which examples stand in for the test set; see :meth:`cosnorm.data.Dataset.hold_out`."""
+    if not scale.validation:
+        return None
+    # Documents lie sorted by class, so that the last ones would be of one class.
+    text = bool(data.preparation(scale.dataset))
+    which = (
+        f"{scale.validation} of the training examples at random"
+        if text
+        else (f"the last {scale.validation} training examples")
+    )
+    return f"{which}, in place of the test set"
+
+
+def _inputs(dataset: str, replica: Replica) -> str:
+    if data.preparation(dataset):
+        return "as prepared"
+    if replica.images is not None and replica.images.whiten:
+        return "each image minus its mean, divided by its deviation"
+    return "divided by the largest value that one can take"
+
+
+def _rounded(curves: Curves) -> dict[str, list[Any]]:
+    names = ("train_loss", "train_error", "test_loss", "test_error")
+    seen = {name: getattr(curves, name) for name in names} | curves.observed
+    return {name: _short(values) for name, values in seen.items()}
+
+
+def _short(value: Any) -> Any:
+    """Floats to five significant digits, in lists too; counts as they are."""
+    if isinstance(value, list):
+        return [_short(entry) for entry in value]
+    return record.significant(value) if isinstance(value, float) else value
