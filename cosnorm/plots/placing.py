@@ -29,6 +29,7 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
 
     Examples
     --------
+    >>> from cosnorm import evidence
     >>> figure = place_in_distribution(evidence.receipt(evidence.load("mnist", "smoke")[0]))
     """
     if receipt.score is None:
