@@ -1,4 +1,4 @@
-"""Every example in the package's docstrings does what it says; modules are found, so that none is forgotten."""
+"""Every example in the docstrings of the package does what it says. Modules are found, none is left out."""
 
 from __future__ import annotations
 
