@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cosnorm import _atomic
+
 #: Name and version of the format. A change that older readers would misread raises the version.
 FORMAT = "cosnorm record"
 SCHEMA = 1
@@ -175,18 +177,8 @@ def write(record: Record, folder: Path | str) -> Path:
     """
     path = path_of(folder, record.experiment, record.scale, record.technique, record.seed)
     text = _encode(record)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        _atomic.write_text(path, text)
     except OSError as error:
         raise RecordError(f"could not write the record {path}: {error.strerror or error}") from error
     return path
@@ -282,17 +274,3 @@ def _no_constant(name: str) -> float:
 
 def _broken(path: Path, why: str) -> RecordError:
     return RecordError(f"the record {path} is damaged: {why}; delete it and run again, or restore it")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system allows a folder to be opened."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
