@@ -36,15 +36,20 @@ class Result:
     comparisons: dict[str, Comparison]
     provenance: dict[str, Any]
 
-    def __str__(self) -> str:
-        """Where it was measured, then a table a case."""
+    @property
+    def legend(self) -> str:
+        """Where it was measured, and what the columns are."""
         facts = self.provenance
-        head = (
+        return (
             f"{facts['device_name']}, {facts['threads']} thread(s), torch {facts['torch']}\n"
-            "Forward and backward. Ratio: median over rounds of the time divided by the plain layer's in the\n"
-            "same round. Saved: kept for the backward pass. Peak: most memory at a time, less the plain layer's."
+            "Forward and backward. Ratio: median over rounds of the time divided by the plain layer's in\n"
+            "the same round. Saved: kept for the backward pass. Peak: most memory at a time, less the plain\n"
+            "layer's."
         )
-        return "\n\n".join([head, *map(str, self.comparisons.values())])
+
+    def __str__(self) -> str:
+        """A table a case, and the legend."""
+        return "\n\n".join([*map(str, self.comparisons.values()), self.legend])
 
 
 def measure(
