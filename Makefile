@@ -42,6 +42,7 @@ test: $(INSTALLED) ## Run every test, the chapters included
 execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
 	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)
 	@$(BIN)/python -m tools.notebooks equations
+	@$(BIN)/python -m tools.notebooks pages
 	@$(BIN)/python -m tools.mnist_figure
 
 check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
@@ -57,7 +58,7 @@ format: $(INSTALLED) ## Put the code in order: imports, line breaks
 	@$(BIN)/ruff format .
 
 bench: $(INSTALLED) ## Time the layers beside their alternatives
-	@$(BIN)/python benchmarks/layers.py
+	@$(BIN)/cosnorm bench
 
 set-url: $(INSTALLED) ## Change the repository's address everywhere: make set-url URL=https://github.com/OWNER/NAME
 	@test -n "$(URL)" || { echo "say which: make set-url URL=https://github.com/OWNER/NAME"; exit 2; }

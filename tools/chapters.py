@@ -101,6 +101,16 @@ def bootstrap(root: Path = repository.ROOT) -> str:
 # -- digests -------------------------------------------------------------------------------------------
 
 
+def patterns(place: NotebookNode) -> list[str]:
+    """Patterns of records, below cosnorm/records, that a notebook or one of its cells says it shows."""
+    return list(place.metadata.get("cosnorm", {}).get("records", []))
+
+
+def matches(pattern: str, root: Path = repository.ROOT) -> list[Path]:
+    """Record files that a pattern names, sorted."""
+    return sorted(path for path in (root / RECORDS).glob(pattern) if path.is_file())
+
+
 def record_files(notebook: NotebookNode, root: Path = repository.ROOT) -> list[Path]:
     """Record files a chapter says it reads (``metadata.cosnorm.records``: patterns under cosnorm/records).
 
@@ -110,11 +120,11 @@ def record_files(notebook: NotebookNode, root: Path = repository.ROOT) -> list[P
         If a pattern matches no file: the chapter would be drawn from nothing.
     """
     found: set[Path] = set()
-    for pattern in notebook.metadata.get("cosnorm", {}).get("records", []):
-        matches = [path for path in (root / RECORDS).glob(pattern) if path.is_file()]
-        if not matches:
+    for pattern in patterns(notebook):
+        files = matches(pattern, root)
+        if not files:
             raise ValueError(f"no record matches {pattern!r} under {RECORDS}; mend metadata.cosnorm.records")
-        found.update(matches)
+        found.update(files)
     return sorted(found)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools import chapters, repository
+from tools import chapters, repository, stored_results
 
 LONGEST_CELL = 20  # lines of code
 LARGEST_FIGURE = 150_000  # bytes of SVG
@@ -25,6 +25,7 @@ def problems(path: Path, root: Path = repository.ROOT) -> list[str]:
         return [str(error)]
     checks = (staleness(notebook, root), opening(notebook, root), cell_sizes(notebook))
     checks += (outputs(notebook), figures(notebook), leftovers(notebook), solutions(notebook))
+    checks += (sources(notebook, root),)
     return [f"{path.name}: {problem}" for check in checks for problem in check]
 
 
@@ -135,6 +136,30 @@ def leftovers(notebook: NotebookNode) -> Iterator[str]:
     tags = [tag for cell in chapters.code_cells(notebook) for tag in cell.metadata.get("tags", [])]
     if lax and "nbval-check-output" not in tags:
         yield "is lax, yet tags no cell 'nbval-check-output': nbval would compare nothing"
+
+
+def sources(notebook: NotebookNode, root: Path) -> Iterator[str]:
+    """Stored results whose records are not named where they are shown (cell metadata ``cosnorm.records``)."""
+    whole, named = set(chapters.patterns(notebook)), set()
+    for cell in chapters.code_cells(notebook):
+        patterns = chapters.patterns(cell)
+        named.update(patterns)
+        for pattern in patterns:
+            if not chapters.matches(pattern, root):
+                yield f"cell {cell.id} names {pattern!r}, which matches no record under {chapters.RECORDS}"
+    for pattern in sorted(whole - named):
+        yield f"the notebook's metadata names {pattern!r}, and no cell does (cosnorm.records of a cell)"
+    for pattern in sorted(named - whole):
+        yield f"a cell names {pattern!r}, and the notebook's metadata does not (metadata.cosnorm.records)"
+    for cell in stored_results.cells(notebook):
+        if _shows(cell) and not chapters.patterns(cell):
+            yield f"cell {cell.id} shows stored results; name their records in its metadata (cosnorm.records)"
+
+
+def _shows(cell: NotebookNode) -> bool:
+    """Whether a cell shows a figure or a table, not only printed lines."""
+    rich = ("image/svg+xml", "text/markdown", "text/html")
+    return any(kind in output.get("data", {}) for output in cell.outputs for kind in rich)
 
 
 def solutions(notebook: NotebookNode) -> Iterator[str]:

@@ -31,15 +31,17 @@ def mark(folder: Path) -> str:
 
 
 def draw(folder: Path = evidence.PACKAGE_RECORDS) -> str:
-    """The figure as SVG: curves of every technique, the paper's means for those that were run.
+    """The figure as SVG: curves of every technique that learned, and the paper's means for those.
 
     Raises
     ------
     cosnorm.record.RecordError
         If there are no records in the folder, or one is damaged.
     """
-    records = evidence.load(EXPERIMENT, SCALE, folder)
-    ran = {r.technique for r in records}
+    everything = evidence.load(EXPERIMENT, SCALE, folder)
+    # One curve at the errors of guessing would press all others together.
+    ran = judging.learned(everything)
+    records = [r for r in everything if r.technique in ran]
     printed = experiments.get(EXPERIMENT).printed
     figure = plots.test_error_curves(
         records,

@@ -2,6 +2,7 @@
 
 python -m tools.notebooks execute [CHAPTER ...]   run chapters, store outputs and digests
 python -m tools.notebooks equations               write book/checked-equations.md
+python -m tools.notebooks pages                   write the pages that are made from the records
 python -m tools.notebooks check                   say what is wrong with the stored chapters
 python -m tools.notebooks set-url URL             change the repository's address everywhere
 """
@@ -35,6 +36,19 @@ def write_equations() -> int:
     return 0
 
 
+def write_pages() -> int:
+    """Write the pages that are made from the records; the chapters must have been executed before."""
+    from tools import (
+        ledger_page,
+        provenance_page,
+        register_page,
+    )  # they load the package, which takes a while
+
+    for module in (ledger_page, register_page, provenance_page):
+        print(f"wrote {module.write_page().relative_to(repository.ROOT)}")
+    return 0
+
+
 def check() -> int:
     """Print every problem; the exit status says whether there is one."""
     found = [problem for path in chapters.chapters() for problem in inspection.problems(path)]
@@ -63,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     runner = commands.add_parser("execute", help="run chapters, store outputs and digests")
     runner.add_argument("chapters", nargs="*", type=Path, help="notebooks (default: every chapter)")
     commands.add_parser("equations", help="write book/checked-equations.md")
+    commands.add_parser("pages", help="write the pages that are made from the records")
     commands.add_parser("check", help="say what is wrong with the stored chapters")
     setter = commands.add_parser("set-url", help="change the repository's address in every file")
     setter.add_argument("url", help="https://github.com/OWNER/NAME")
@@ -71,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         return execute(options.chapters)
     if options.command == "equations":
         return write_equations()
+    if options.command == "pages":
+        return write_pages()
     if options.command == "check":
         return check()
     return set_url(options.url)

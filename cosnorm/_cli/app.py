@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 import cosnorm
+from cosnorm._cli.bench import HELP as BENCH_HELP
+from cosnorm._cli.bench import bench as run_bench
 from cosnorm._cli.listing import show_experiment, show_experiments
 from cosnorm._cli.progress import Bars
 from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, guarded, run_command
-from cosnorm._cli.show import show_data, show_doctor, show_report
+from cosnorm._cli.show import show_claims, show_data, show_doctor, show_report
 from cosnorm._cli.sweep import HELP as SWEEP_HELP
 from cosnorm._cli.sweep import Options, sweep_command
 from cosnorm._cli.sweep_display import SweepDisplay
@@ -93,6 +95,31 @@ def report(
 ) -> None:
     """Show an experiment's results from its records, beside the paper's own figures."""
     raise typer.Exit(guarded(lambda: show_report(name, scale, records)))
+
+
+@app.command()
+def claims(
+    number: Annotated[
+        int | None, typer.Argument(help="The claim to show in full; without one, all in brief.")
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Folder of records; default those that come with the package.")
+    ] = None,
+) -> None:
+    """Show every claim of the paper with its verdict from the records, or everything about one of them."""
+    raise typer.Exit(guarded(lambda: show_claims(number, records)))
+
+
+@app.command()
+def bench(
+    cases: Annotated[str, typer.Option(help=BENCH_HELP["cases"])] = "all",
+    repeats: Annotated[int, typer.Option(help=BENCH_HELP["repeats"])] = 30,
+    device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
+    threads: Annotated[int, typer.Option(help=BENCH_HELP["threads"])] = 1,
+    output: Annotated[Path | None, typer.Option(help=BENCH_HELP["output"])] = None,
+) -> None:
+    """Time the layers beside the plain ones and other ways to compute cosines, forward and backward."""
+    raise typer.Exit(guarded(lambda: run_bench(cases, repeats, device, threads, output)))
 
 
 @app.command()

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="cosnorm",
         description="Without typer and rich installed only `run` is offered; "
-        "`pip install typer rich` brings list, report, data and doctor.",
+        "`pip install typer rich` brings list, report, claims, data and doctor.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -1,4 +1,4 @@
-"""What ``report``, ``data`` and ``doctor`` print."""
+"""What ``report``, ``claims``, ``data`` and ``doctor`` print."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 import cosnorm
+from cosnorm import claims, evidence, experiments, provenance
 from cosnorm import data as datasets
-from cosnorm import evidence, experiments, provenance
 from cosnorm._cli.shared import DEFAULT_RECORDS
 
 #: Libraries of the package in the order in which a reader would ask, and what each is for.
@@ -57,6 +57,29 @@ def show_report(name: str, scale: str | None, folder: Path | None) -> None:
         console.print(note, markup=False)
     where = "the package's own" if folder is None else str(folder)
     console.print(f"Records: {where}.", markup=False)
+
+
+def show_claims(number: int | None, folder: Path | None) -> None:
+    """Print the ledger in brief, bad news first, or everything about one claim.
+
+    Raises
+    ------
+    ValueError
+        If there is no claim of that number, or the folder does not exist.
+    """
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; name one that `cosnorm run` wrote records to")
+    console = _console()
+    if number is not None:
+        console.print(str(claims.entry(number, folder)), markup=False)
+        return
+    ledger = claims.ledger(folder)
+    table = Table(*ledger.header, box=None, pad_edge=False)
+    for row in ledger.cells():
+        table.add_row(*row)
+    Console(highlight=False, emoji=False).print(table, markup=False)
+    text = f"\n{ledger.summary} {ledger.chance}\n\nAll about one of them: cosnorm claims NUMBER"
+    console.print(text, markup=False)
 
 
 def show_data(name: str | None) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cosnorm import evidence
+from cosnorm.plots.checks import require_one_kind
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, line_styles, norm_of
 from cosnorm.plots.labels import label_ends
 from cosnorm.plots.style import SIZE, new_figure
+from cosnorm.plots.ticks import plain_ticks
 from cosnorm.record import Record
 
 if TYPE_CHECKING:
@@ -52,8 +54,7 @@ def test_error_curves(
     >>> records = evidence.load("mnist", "smoke")
     >>> figure = test_error_curves(records, title="All four techniques learn the digits")
     """
-    if len({(r.experiment, r.scale) for r in records}) != 1:
-        raise ValueError("a figure needs records of one experiment at one scale, and at least one record")
+    require_one_kind(records)
     if all(r.diverged for r in records):
         raise ValueError("every run diverged: there is no curve to draw")
     figure, axes = new_figure(title, figsize)
@@ -74,7 +75,7 @@ def test_error_curves(
     limits = axes.get_ylim()
     _draw_bands(axes, records)
     axes.set_ylim(limits)  # a band of few seeds can be so wide that it would flatten every curve
-    _plain_ticks(axes)
+    plain_ticks(axes)
     label_ends(axes, labels, epochs)
     return figure
 
@@ -115,15 +116,3 @@ def _draw_bands(axes: Axes, records: Sequence[Record]) -> None:
                 alpha=0.15,
                 linewidth=0,
             )
-
-
-def _plain_ticks(axes: Axes) -> None:
-    """Whole epochs, and counts such as 150, 200, 300 instead of powers of ten."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())

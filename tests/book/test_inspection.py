@@ -10,10 +10,12 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import chapters, equations, inspection
+from tools import chapters, equations, inspection, stored_results
 
 CONFIG = "repository:\n  url: https://github.com/some/book\n  branch: main\n"
 FIGURE = {"image": {"alt": "A line"}, "figure": {"name": "fig-01-line", "caption": "A line."}}
+DRAWING = 'draw(evidence.load("mnist", "short"))'
+SHOWN = {"mystnb": FIGURE, "cosnorm": {"records": ["mnist/*.json"]}}
 EXERCISE = "```{{exercise}} Title\n:label: ex-01-{0}\n\nWhy?\n```\n\n```{{solution}} ex-01-{0}\nSo.\n```"
 
 
@@ -37,7 +39,7 @@ def sound(root: Path) -> NotebookNode:
     cells = [
         new_markdown_cell("# 1. Title\n\n```{math}\n:label: eq-one\n\n1 = 1\n```", id="title"),
         new_code_cell(chapters.bootstrap(root), id="bootstrap", execution_count=1),
-        new_code_cell("draw()", id="draw", execution_count=2, outputs=[figure], metadata={"mystnb": FIGURE}),
+        new_code_cell(DRAWING, id="draw", execution_count=2, outputs=[figure], metadata=SHOWN),
         new_code_cell("1 + 1", id="add", execution_count=3, outputs=[result("2")]),
         *(new_markdown_cell(EXERCISE.format(name), id=f"ex-{name}") for name in "abc"),
     ]
@@ -129,6 +131,18 @@ def lose_records(notebook: NotebookNode) -> None:
     notebook.metadata.cosnorm["records"] = ["cifar/*.json"]
 
 
+def forget_records(notebook: NotebookNode) -> None:
+    notebook.cells[2].metadata = {"mystnb": FIGURE}
+
+
+def forget_records_of_chapter(notebook: NotebookNode) -> None:
+    notebook.metadata.cosnorm["records"] = []
+
+
+def name_nothing(notebook: NotebookNode) -> None:
+    notebook.cells[2].metadata["cosnorm"] = {"records": ["mnist/*.json", "cifar/*.json"]}
+
+
 def change_kernel(notebook: NotebookNode) -> None:
     notebook.metadata.kernelspec["name"] = "my-env"
 
@@ -165,6 +179,10 @@ FAULTS: list[tuple[Callable[[NotebookNode], None], str]] = [
     (lengthen, "21 lines"),
     (untitle, "does not open"),
     (lose_records, "no record matches"),
+    (forget_records, "cell draw shows stored results; name their records"),
+    (forget_records, "names 'mnist/*.json', and no cell does"),
+    (forget_records_of_chapter, "a cell names 'mnist/*.json', and the notebook's metadata does not"),
+    (name_nothing, "cell draw names 'cifar/*.json', which matches no record"),
     (change_kernel, "kernel"),
     (leave_widgets, "widgets"),
     (go_lax, "nbval would compare nothing"),
@@ -173,7 +191,9 @@ FAULTS: list[tuple[Callable[[NotebookNode], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "said"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("fault", "said"), FAULTS, ids=[f"{fault.__name__}-{said}" for fault, said in FAULTS]
+)
 def test_a_fault_is_found_and_named(fault: Callable[[NotebookNode], None], said: str, book: Path) -> None:
     notebook = chapters.read(chapter(book))
     fault(notebook)
@@ -181,6 +201,49 @@ def test_a_fault_is_found_and_named(fault: Callable[[NotebookNode], None], said:
     problems = inspection.problems(chapter(book), book)
     assert any(said in problem for problem in problems), problems
     assert all(problem.startswith("01-title.ipynb: ") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (["records = evidence.load('a', 'b')", "draw(records)"], [0, 1]),
+        (["records = evidence.load('a', 'b')", "records = 3", "draw(records)"], [0]),
+        (
+            ["r = evidence.load('a', 'b')", "mean = sum(r)\nfor x in r:\n    y = x", "draw(mean)", "draw(y)"],
+            [0, 1, 2, 3],
+        ),
+        (["def mine():\n    return claims.ledger()", "draw(mine())"], [0, 1]),
+        (["r = evidence.load('a', 'b')", "runs = experiments.run('a', seeds=len(r))", "draw(runs)"], [0, 1]),
+        (["rows = []", "rows += evidence.load('a', 'b')", "rows += [1]", "draw(rows)"], [1, 3]),
+        (["%env A=1", "draw(1)", "draw(plots)", "1 +"], []),
+        (
+            [
+                "for x in a:\n    y = evidence.load(x, 'b')",
+                "for x in c:\n    y = 3\n    draw(x, y)",
+                "draw(y)",
+            ],
+            [0],
+        ),
+        (
+            ["r = evidence.load('a', 'b')", "if a:\n    s = r\nelse:\n    t = 1", "draw(t)", "draw(s)"],
+            [0, 1, 3],
+        ),
+        (["r = evidence.load('a', 'b')", "f = [r for r in c]", "def g(r):\n    return r", "g(f)"], [0]),
+        (["try:\n    1\nexcept E:\n    r = claims.entry(3)", "draw(r)"], [0, 1]),
+        (["a = 1; b = evidence.receipt(run)\na = b", "draw(a)"], [0, 1]),
+    ],
+)
+def test_stored_results_are_followed_from_cell_to_cell(sources: list[str], found: list[int]) -> None:
+    notebook = new_notebook(cells=[new_code_cell(source, id=str(k)) for k, source in enumerate(sources)])
+    assert [cell.id for cell in stored_results.cells(notebook)] == [str(k) for k in found]
+
+
+def test_printed_lines_need_no_name_of_records(book: Path) -> None:
+    notebook = chapters.read(chapter(book))
+    notebook.cells[3].source = "print(evidence.load('mnist', 'short'))"
+    notebook.metadata.cosnorm["digest"] = chapters.digest(notebook, book)
+    store(book, notebook)
+    assert inspection.problems(chapter(book), book) == []
 
 
 def test_a_changed_record_makes_outputs_stale(book: Path) -> None:

@@ -22,14 +22,15 @@ def blocks(readme: str, language: str) -> list[str]:
 
 
 def test_examples_run(readme: str) -> None:
-    first, second = blocks(readme, "python")
+    first, converting, second = blocks(readme, "python")
     assert "CosineLinear" in first
     assert first.count("assert ") >= 3
     names: dict[str, object] = {}
-    for example in (first, second):
+    for example in (first, converting, second):
         assert len([line for line in example.splitlines() if line.strip()]) <= 10
         exec(compile(example, "README.md", "exec"), names)
     assert names["cosines"].shape == (100, 1000)
+    assert [type(layer).__name__ for layer in names["model"]] == ["CosineLinear", "ReLU", "Linear"]
     assert names["network"][0].weight.norm(dim=1).max() <= 2
 
 

@@ -12,7 +12,7 @@ from synthetic import make_record
 from typer.testing import CliRunner, Result
 
 import cosnorm
-from cosnorm import evidence, experiments
+from cosnorm import claims, evidence, experiments
 from cosnorm._cli.app import app
 from cosnorm._cli.plain import Lines
 from cosnorm._cli.progress import Bars
@@ -33,7 +33,7 @@ def run(folder: Path, *words: object) -> Result:
 
 def test_help_names_every_command() -> None:
     text = invoke("--help").output
-    for command in ("list", "run", "sweep", "report", "data", "doctor"):
+    for command in ("list", "run", "sweep", "report", "claims", "data", "doctor"):
         assert re.search(rf"\b{command}\b", text)
     for option in ("--norm", "--scale", "--seeds", "--device", "--records", "--threads"):
         assert option in invoke("run", "--help").output
@@ -103,6 +103,8 @@ def test_records_go_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mo
         (("run", "mnist", "--threads", "0"), "--threads must be at least 1"),
         (("report", "minst"), "choose from mnist"),
         (("report", "mnist", "--records", "nowhere"), "no records of mnist"),
+        (("claims", "25"), "there is no claim 25; they are numbered from 1 to 24"),
+        (("claims", "--records", "nowhere"), "there is no folder nowhere"),
         (("data", "minst"), "no dataset 'minst'"),
     ],
 )
@@ -152,6 +154,25 @@ def test_report_reads_the_package_without_a_folder() -> None:
     assert str(evidence.table(evidence.load("mnist", "smoke"))) in result.output
     assert "the package's own" in result.output
     assert "no evidence for a ranking" in result.output
+
+
+def test_claims_shows_the_ledger_and_all_about_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for seed, (ours, theirs) in enumerate(((135, 210), (139, 214), (138, 209))):
+        write(make_record("cosine", seed, [300, ours, ours]), tmp_path)
+        write(make_record("none", seed, [300, theirs, theirs]), tmp_path)
+    result = invoke("claims", "--records", tmp_path)
+    assert result.exit_code == 0
+    for number in range(1, 25):
+        assert re.search(rf"^{number}\. ", result.output, re.MULTILINE)
+    assert re.search(
+        r"^1\. .* partly, short +cosine . none, mnist: .73\.7 errors", result.output, re.MULTILINE
+    )
+    assert "Of 24 claims" in result.output
+    one = invoke("claims", "1", "--records", tmp_path)
+    assert one.exit_code == 0
+    assert one.output.strip() == str(claims.entry(1, tmp_path))
+    assert "cosnorm run newsgroups --norm cosine,none --scale short" in one.output
 
 
 def test_data_shows_the_state_of_all_or_loads_one() -> None:
@@ -237,8 +258,8 @@ def test_runs_of_another_process_are_said_to_be_waited_for(
 ) -> None:
     """That process gives its two runs up, one after the other, and this one makes them."""
     monkeypatch.setattr(running, "WAIT_SECONDS", 0.01)
-    claims = [Claim(path_of(tmp_path, "mnist", "smoke", "none", seed)) for seed in (0, 1)]
-    monkeypatch.setattr(running.time, "sleep", lambda _: claims.pop().release() if claims else None)
+    held = [Claim(path_of(tmp_path, "mnist", "smoke", "none", seed)) for seed in (0, 1)]
+    monkeypatch.setattr(running.time, "sleep", lambda _: held.pop().release() if held else None)
     result = run(tmp_path, "--norm", "none", "--seeds", "3")
     assert result.exit_code == 0, result.output
     said = [line for line in result.output.splitlines() if "waiting" in line]

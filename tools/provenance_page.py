@@ -1,0 +1,312 @@
+"""Write the book's page "How every number was made", from the chapters' metadata and the records.
+
+python -m tools.provenance_page   write book/how-every-number-was-made.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from cosnorm import experiments, record
+from cosnorm.record import Record
+from cosnorm.register import POINTS
+from tools import chapters, mnist_figure, repository
+
+PAGE = Path("book") / "how-every-number-was-made.md"
+#: Times of layers and of training, one file a machine.
+BENCHMARKS = chapters.RECORDS / "benchmarks"
+
+#: Experiment and scale: one folder of records.
+Group = tuple[str, str]
+
+_HEAD = """\
+# How every number was made
+
+Results that take longer than a chapter may take are stored as records, one small file a run. A figure or \
+table that shows such results names its records, and this page says what is behind them: the command, the \
+machine, the time, the commit, the versions and the data. It is written by `make execute` from the \
+notebooks and the records; nobody types it. [Chapter 11](11-protocol.ipynb) says what a record holds and \
+how runs are compared.
+
+{total} Several runs shared a machine, so that no time on this page is a measurement of speed.
+
+"""
+
+
+def page(root: Path = repository.ROOT) -> str:
+    """Text of `book/how-every-number-was-made.md`."""
+    used: dict[Group, None] = {}
+    body = [*_chapters(root, used), *_other_pages(root, used)]
+    groups = {group: _load(root, group) for group in sorted(used, key=_order)}
+    body += _record_sets(root, groups)
+    return _HEAD.format(total=_total(groups)) + "\n\n".join(body) + "\n"
+
+
+def problems(root: Path = repository.ROOT) -> list[str]:
+    """Whether the page is stale; empty when it is not."""
+    path = root / PAGE
+    if path.exists() and path.read_text(encoding="utf-8") == page(root):
+        return []
+    return [f"{PAGE} is stale: run `make execute`, or `python -m tools.provenance_page`"]
+
+
+def write_page(root: Path = repository.ROOT) -> Path:
+    """Write the page and return its path."""
+    path = root / PAGE
+    path.write_text(page(root), encoding="utf-8", newline="\n")
+    return path
+
+
+# -- what is shown where -------------------------------------------------------------------------------
+
+
+def _chapters(root: Path, used: dict[Group, None]) -> Iterator[str]:
+    """For each chapter: its figures and tables by their records, then the figures that it computes."""
+    yield "## Chapter by chapter"
+    for path in chapters.chapters(root):
+        notebook = chapters.read(path)
+        shown = list(_shown(notebook))
+        computed = [name for name, patterns in shown if not patterns and name.startswith("{numref}")]
+        stored = [(patterns, name) for name, patterns in shown if patterns]
+        if not computed and not stored:
+            continue
+        yield f"### [{chapters.title(path)}]({path.name})"
+        for patterns, names in groupby(sorted(stored, key=lambda item: item[0]), key=lambda item: item[0]):
+            groups = _groups(patterns, root)
+            used.update(dict.fromkeys(groups))
+            yield f"{_counted(name for _, name in names)}\n: {', '.join(map(_link, groups))}"
+        if computed:
+            yield f"Computed by the chapter itself when it is executed\n: {_counted(computed)}"
+
+
+def _shown(notebook: NotebookNode) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What each code cell shows, in words, and the patterns of records it names; nothing for plain code."""
+    heading = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE) or [heading])[-1]
+            continue
+        patterns = tuple(sorted(chapters.patterns(cell)))
+        figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        if figure and _drawn(cell):
+            yield f"{{numref}}`{figure}`", patterns
+        elif patterns:
+            yield f'{_kind(cell)} in "{heading}"', patterns
+
+
+def _drawn(cell: NotebookNode) -> bool:
+    """Whether a cell was executed and showed an image; else there is nothing that could be linked."""
+    return any("image/svg+xml" in output.get("data", {}) for output in cell.outputs)
+
+
+def _kind(cell: NotebookNode) -> str:
+    """A table, if the cell shows one, else text."""
+    texts = [str(output.get("data", {}).get("text/markdown", "")) for output in cell.outputs]
+    return "table" if any("| --" in text or "|--" in text for text in texts) else "text"
+
+
+def _other_pages(root: Path, used: dict[Group, None]) -> Iterator[str]:
+    """The first page, the register and the ledger."""
+    yield "## Other pages"
+    index: Group = (mnist_figure.EXPERIMENT, mnist_figure.SCALE)
+    used[index] = None
+    yield f"{{numref}}`fig-index-mnist`, on the first page\n: {_link(index)}"
+    swept = {reading.experiment for point in POINTS for reading in point.readings if reading.experiment}
+    groups = [group for group in _stored(root) if group[0] in swept and group[1] != "smoke"]
+    used.update(dict.fromkeys(groups))
+    yield f"[The ambiguity register](ambiguity-register.md)\n: {', '.join(map(_link, groups))}"
+    yield "[The claim ledger](claim-ledger.md)\n: names the records of each claim there"
+    files = sorted((root / BENCHMARKS).glob("*.json"))
+    if files:
+        address = f"{repository.address(root)}/blob/{repository.branch(root)}/{BENCHMARKS.as_posix()}"
+        links = ", ".join(f"[`{path.name}`]({address}/{path.name})" for path in files)
+        yield f"Times of layers and of training\n: {links}, made by `cosnorm bench`"
+
+
+# -- record sets ---------------------------------------------------------------------------------------
+
+
+def _record_sets(root: Path, groups: Mapping[Group, Sequence[Record]]) -> Iterator[str]:
+    yield "## The records"
+    for group, records in groups.items():
+        yield f"(records-{group[0].replace('_', '-')}-{group[1]})=\n### {group[0]}, scale {group[1]}"
+        yield from _described(records, root)
+    left = [group for group in _stored(root) if group not in groups]
+    if left:
+        names = ", ".join(f"{name} {scale} ({_stored(root)[name, scale]})" for name, scale in left)
+        yield "### Stored and shown nowhere"
+        yield f"Experiment, scale and number of runs: {names}."
+
+
+def _described(records: Sequence[Record], root: Path) -> Iterator[str]:
+    """Everything about one folder of records."""
+    first = records[0]
+    yield f"What\n: {experiments.get(first.experiment).title}. {_runs(records)}"
+    yield f"Made by\n\n```\n{chr(10).join(_commands(records))}\n```"
+    yield f"Machines\n: {_counts(r.provenance['device_name'] for r in records)}; {_threads(records)}"
+    seconds = [r.cost["seconds"] for r in records]
+    yield (
+        f"Time\n: {_duration(sum(seconds))} in all, {_duration(statistics.median(seconds))} a run in the "
+        "median"
+    )
+    dates = sorted(r.provenance["date"][:10] for r in records)
+    yield f"Dates\n: {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
+    yield f"Commits\n: {_commits(records, root)}"
+    yield f"Versions\n: {'; '.join(_versions(records))}"
+    sums = sorted({(r.settings["dataset"], r.provenance["dataset_sha256"]) for r in records})
+    lines = "\n".join(f"{name} {digest}" for name, digest in sums)
+    yield f"SHA-256 of the data\n\n```\n{lines}\n```"
+
+
+def _runs(records: Sequence[Record]) -> str:
+    """How many runs there are, of which competitors."""
+    lost = sum(r.diverged for r in records)
+    names = Counter(r.technique for r in records)
+    numbers = sorted(set(names.values()))
+    each = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    text = f"{len(records)} runs: {len(names)} competitors with {each} seeds"
+    return f"{text}, {lost} of which diverged" if lost else text
+
+
+def _commands(records: Sequence[Record]) -> Iterator[str]:
+    """The fewest commands that make these runs: one for all competitors with the same seeds."""
+    first = records[0]
+    seeds: dict[str, set[int]] = {}
+    for r in records:
+        seeds.setdefault(r.technique, set()).add(r.seed)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for technique, numbers in seeds.items():
+        alike.setdefault(tuple(sorted(numbers)), []).append(technique)
+    every = list(experiments.get(first.experiment).techniques)
+    for numbers, techniques in alike.items():
+        norm = (
+            ""
+            if set(techniques) == set(every)
+            else f" --norm {','.join(sorted(techniques, key=every.index))}"
+        )
+        yield f"cosnorm run {first.experiment} --scale {first.scale}{norm} --seeds {_listed(numbers)}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Seeds as the command line takes them: a count from 0, a range, or a list.
+
+    Examples
+    --------
+    >>> _listed((0, 1, 2)), _listed((3, 4)), _listed((0, 2))
+    ('3', '3-4', '0,2')
+    """
+    if list(numbers) == list(range(len(numbers))):
+        return str(len(numbers))
+    if list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
+
+
+def _threads(records: Sequence[Record]) -> str:
+    numbers = sorted({r.provenance["threads"] for r in records})
+    words = " or ".join(map(str, numbers))
+    return f"{words} thread{'' if numbers == [1] else 's'} a run"
+
+
+def _commits(records: Sequence[Record], root: Path) -> str:
+    """Each commit with a link, and how many runs it made; runs of changed code are said."""
+    made = Counter((r.provenance["commit"], bool(r.provenance["modified"])) for r in records)
+    parts = []
+    for (commit, modified), number in made.items():
+        name = "an unknown commit" if commit is None else _commit(commit, root)
+        parts.append(f"{name} ({number}{', with changes that were not committed' if modified else ''})")
+    return ", ".join(parts)
+
+
+def _commit(commit: str, root: Path) -> str:
+    return f"[`{commit[:7]}`]({repository.address(root)}/commit/{commit})"
+
+
+def _versions(records: Sequence[Record]) -> Iterator[str]:
+    for name in ("cosnorm", "torch", "numpy", "python"):
+        yield f"{name} {' or '.join(sorted({r.provenance[name] for r in records}))}"
+
+
+# -- small parts ---------------------------------------------------------------------------------------
+
+
+def _total(groups: Mapping[Group, Sequence[Record]]) -> str:
+    """All runs behind the book, in a sentence."""
+    runs = [r for records in groups.values() for r in records]
+    devices = _counts(r.provenance["device_name"] for r in runs)
+    seconds = sum(r.cost["seconds"] for r in runs)
+    scales = Counter(r.scale for r in runs)
+    kinds = ", ".join(f"{number} at scale {scale}" for scale, number in sorted(scales.items()))
+    return f"Shown are {len(runs)} runs, {kinds}. They took {_duration(seconds)} together, on {devices}."
+
+
+def _stored(root: Path) -> dict[Group, int]:
+    """Number of record files by experiment and scale."""
+    paths = chapters.matches("*/*/*.json", root)
+    return dict(Counter((path.parts[-3], path.parts[-2]) for path in paths))
+
+
+def _load(root: Path, group: Group) -> list[Record]:
+    return [record.read(path) for path in chapters.matches(f"{group[0]}/{group[1]}/*.json", root)]
+
+
+def _groups(patterns: Iterable[str], root: Path) -> list[Group]:
+    """The folders of records that patterns reach into."""
+    found = {
+        (path.parts[-3], path.parts[-2]) for pattern in patterns for path in chapters.matches(pattern, root)
+    }
+    return sorted(found, key=_order)
+
+
+def _order(group: Group) -> tuple[int, str, str]:
+    """The experiments' own order, the larger scale first."""
+    known = list(experiments.registry())
+    return (known.index(group[0]) if group[0] in known else len(known), group[0], group[1])
+
+
+def _link(group: Group) -> str:
+    return f"[{group[0]} {group[1]}](records-{group[0].replace('_', '-')}-{group[1]})"
+
+
+def _counted(names: Iterable[str]) -> str:
+    """Names in their order, each once, with how often it comes if it comes again."""
+    return ", ".join(name if number == 1 else f"{name} ({number})" for name, number in Counter(names).items())
+
+
+def _counts(values: Iterable[str]) -> str:
+    """Values with how often they come: the frequent first."""
+    return ", ".join(f"{value} ({number} runs)" for value, number in Counter(values).most_common())
+
+
+def _duration(seconds: float) -> str:
+    """A time in words, to two digits or so.
+
+    Examples
+    --------
+    >>> _duration(0.31), _duration(45), _duration(600), _duration(9000)
+    ('0.3 s', '45 s', '10 min', '2.5 h')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page and say where."""
+    argparse.ArgumentParser(prog="python -m tools.provenance_page", description=__doc__).parse_args(arguments)
+    print(f"wrote {write_page().relative_to(repository.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,248 @@
+"""Write the book's page of the ambiguity register, and a figure for each point that has runs.
+
+python -m tools.register_page   write book/ambiguity-register.md and book/_static/register/*.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cosnorm import evidence, plots, register
+from cosnorm.register import Comparison, Judgement
+from tools import chapters, repository
+
+PAGE = Path("book") / "ambiguity-register.md"
+FIGURES = Path("book") / "_static" / "register"
+
+_HEAD = """\
+# The ambiguity register
+
+Nobody can repeat an experiment from its description without filling in what the description leaves out. \
+This page lists what {{cite:t}}`luo2017cosine` leave open, how we read it and why, and whether another \
+reading would change who wins. It is written by `make execute` from the stored runs, so it changes when \
+better runs arrive.
+
+Under each reading, cosine is compared with every rival in pairs of runs with one seed. A reading *flips* \
+an order if the intervals of the mean difference under both readings exclude zero, on opposite sides. It \
+*does not flip* it if they lie on the same side. All else is *undecided*. Each interval has the level $1 \
+- 0.05/m$, with $m$ the number of comparisons that the point declares, so that all signs of one point are \
+right together with probability 95 %. A point is undecided as soon as one of its comparisons is. With \
+three seeds such intervals are wide, and undecided is the usual verdict: it says that more seeds are \
+needed. Runs on the small embedded data never count.
+
+{counts}
+
+"""
+
+_VERDICTS = {
+    "flips": "Another reading flips an order",
+    "undecided": "Undecided",
+    "not swept": "Not swept: no runs of another reading",
+    "does not flip": "No other reading flips an order",
+    "computed": "Computed without runs",
+}
+_SECTIONS = {"3": "MNIST", "5.1": "MNIST", "5.2": "20 Newsgroups", "5.3": "CIFAR-10"}
+
+
+def page(judgements: Sequence[Judgement], root: Path = repository.ROOT) -> str:
+    """Text of `book/ambiguity-register.md`."""
+    parts = [_HEAD.format(counts=_counts(judgements))]
+    current = None
+    for judgement in judgements:
+        section = _SECTIONS[judgement.point.section[:3]]
+        if section != current:
+            parts.append(f"## {section}\n\n")
+            current = section
+        parts.append("\n\n".join(_entry(judgement, root)) + "\n\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def figures(judgements: Sequence[Judgement], folder: Path | None = None) -> dict[str, str]:
+    """SVG of every point that has runs under two readings, by the file's name."""
+    return {
+        f"{judgement.point.key}.svg": plots.to_svg(plots.readings(judgement)) + mark(judgement, folder)
+        for judgement in judgements
+        if judgement.drawable
+    }
+
+
+def mark(judgement: Judgement, folder: Path | None = None) -> str:
+    """The comment in a figure that tells from which records it was drawn."""
+    place, total = folder or evidence.PACKAGE_RECORDS, hashlib.sha256()
+    for path in sorted(path for pattern in judgement.patterns for path in place.glob(pattern)):
+        total.update(f"{path.relative_to(place).as_posix()}\n".encode() + path.read_bytes())
+    return f"<!-- drawn from {', '.join(judgement.patterns)}, sha256 {total.hexdigest()} -->\n"
+
+
+def problems(root: Path = repository.ROOT) -> list[str]:
+    """What is stale of the page and its figures; empty when nothing is."""
+    judgements = judged()
+    path = root / PAGE
+    found = []
+    if not path.exists() or path.read_text(encoding="utf-8") != page(judgements, root):
+        found.append(f"{PAGE} is stale")
+    wanted = {f"{j.point.key}.svg": mark(j) for j in judgements if j.drawable}
+    stored = {path.name: path.read_text(encoding="utf-8") for path in (root / FIGURES).glob("*.svg")}
+    found += [f"{FIGURES / name} belongs to no point" for name in sorted(stored.keys() - wanted.keys())]
+    found += [
+        f"{FIGURES / name} is missing or was drawn from other records"
+        for name, comment in wanted.items()
+        if comment not in stored.get(name, "")
+    ]
+    return [f"{problem}: run `make execute`, or `python -m tools.register_page`" for problem in found]
+
+
+def judged(folder: Path | None = None) -> list[Judgement]:
+    """The whole register, judged."""
+    return [register.judge(point, folder) for point in register.POINTS]
+
+
+def write_page(root: Path = repository.ROOT) -> Path:
+    """Write the page and its figures, remove figures that nothing shows any more; returns the page's path."""
+    judgements = judged()
+    drawn = figures(judgements)
+    (root / FIGURES).mkdir(parents=True, exist_ok=True)
+    for path in (root / FIGURES).glob("*.svg"):
+        if path.name not in drawn:
+            path.unlink()
+    for name, drawing in drawn.items():
+        (root / FIGURES / name).write_text(drawing, encoding="utf-8", newline="\n")
+    (root / PAGE).write_text(page(judgements, root), encoding="utf-8", newline="\n")
+    return root / PAGE
+
+
+# -- parts of the page ---------------------------------------------------------------------------------
+
+
+def _counts(judgements: Sequence[Judgement]) -> str:
+    """Each verdict with its points, bad news first."""
+    lines = []
+    for verdict in register.VERDICTS:
+        points = [j.point for j in judgements if j.verdict == verdict]
+        if points:
+            links = ", ".join(f"[{_name(point.key)}](open-{point.key})" for point in points)
+            lines.append(f"{_VERDICTS[verdict]} ({len(points)} of {len(judgements)})\n: {links}")
+    return "\n\n".join(lines)
+
+
+def _entry(judgement: Judgement, root: Path) -> Iterator[str]:
+    """One point in paragraphs."""
+    point = judgement.point
+    yield f"(open-{point.key})=\n### {_name(point.key).capitalize()}"
+    yield point.question
+    yield f"The paper (section {point.section})\n: {point.paper}"
+    yield f"Our reading\n: {_sentence(point.ours.label)} {point.reason}"
+    if point.others:
+        yield f"Other readings\n: {'; '.join(reading.label for reading in point.others)}."
+    yield f"Verdict\n: {_VERDICTS[judgement.verdict]}. {_basis(judgement)}".rstrip()
+    if judgement.fact:
+        yield f"Computed\n: {judgement.fact}"
+    if judgement.drawable:
+        yield _figure(judgement)
+    if judgement.comparisons:
+        yield _numbers(judgement)
+    if judgement.commands:
+        lines = "\n".join(judgement.commands)
+        yield f"Missing runs, and what would make them:\n\n```\n{lines}\n```"
+    link = _chapter(point.chapter, root)
+    if link:
+        yield f"More in {link}."
+
+
+def _basis(judgement: Judgement) -> str:
+    """What the verdict rests on, or what it would take."""
+    if judgement.verdict == "computed":
+        return ""
+    if not judgement.comparisons:
+        return f"It would take {judgement.point.missing}." if judgement.point.missing else ""
+    seeds = sorted({gap.n for c in judgement.comparisons for gap in (c.ours, c.other)})
+    pairs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    declared = judgement.point.declared
+    counts = (
+        f"{judgement.count('flips')} flip, {judgement.count('does not flip')} do not, "
+        f"{judgement.count('undecided')} are undecided, {declared - len(judgement.comparisons)} have no runs"
+    )
+    return (
+        f"Of {declared} comparisons of cosine with a rival, {counts}. Scale {judgement.scale}, "
+        f"{judgement.epochs} epochs, {pairs} pairs of runs a comparison, "
+        f"on {' and '.join(judgement.devices)}."
+    )
+
+
+def _figure(judgement: Judgement) -> str:
+    point = judgement.point
+    alt = "; ".join(_seen(judgement, reading.label) for reading in point.readings)
+    sources = ", ".join(f"`{pattern}`" for pattern in judgement.patterns)
+    return (
+        f"```{{figure}} _static/register/{point.key}.svg\n:name: fig-open-{point.key}\n"
+        f":alt: Mean test errors by reading. {alt}.\n\n"
+        "Mean test errors of each technique under each reading, with the 95 % interval of each mean by "
+        "itself. Lines that cross are orders that change. A cross: every run diverged; it stands at the "
+        f"errors of guessing. Drawn from {sources} in the package's records.\n```"
+    )
+
+
+def _seen(judgement: Judgement, reading: str) -> str:
+    """Means under one reading, for readers who do not see the figure."""
+    means = [
+        f"{plots.label(s.norm)} {'diverged' if s.mean is None else f'{s.mean:.1f}'}"
+        for s in judgement.scores
+        if s.reading == reading
+    ]
+    return f"{reading}: {', '.join(means) or 'no runs'}"
+
+
+def _numbers(judgement: Judgement) -> str:
+    lines = "\n".join(f"- {_comparison(comparison)}" for comparison in judgement.comparisons)
+    moves = "\n".join(f"- {_move(move)}" for move in judgement.moves)
+    text = (
+        f"Errors of cosine minus those of the rival, as we read the paper and as it may be read:\n\n{lines}"
+    )
+    if moves:
+        text += f"\n\nErrors of a technique minus its own as we read the paper:\n\n{moves}"
+    return f"````{{dropdown}} The numbers\n{text}\n````"
+
+
+def _comparison(comparison: Comparison) -> str:
+    rival = "the plain network" if comparison.rival == "none" else plots.label(comparison.rival)
+    return (
+        f"against {rival}: {comparison.ours} as we read it; {comparison.other} with "
+        f'"{comparison.reading}": {comparison.verdict}'
+    )
+
+
+def _move(move: register.Move) -> str:
+    found = move.difference
+    band = "" if found.interval is None else f" ({found.interval.low:+.1f} to {found.interval.high:+.1f})"
+    value = f"{found.mean:+.1f}{band}".replace("-", "\N{MINUS SIGN}")
+    return f"{plots.label(move.norm)}, {move.reading}: {value}, n = {found.n}"
+
+
+def _chapter(number: int, root: Path) -> str:
+    """A link to a chapter, if it is written."""
+    for path in chapters.chapters(root):
+        if path.name.startswith(f"{number:02d}-"):
+            return f"[chapter {number}]({path.name})"
+    return ""
+
+
+def _name(key: str) -> str:
+    return key.replace("-", " ")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page and say where."""
+    argparse.ArgumentParser(prog="python -m tools.register_page", description=__doc__).parse_args(arguments)
+    print(f"wrote {write_page().relative_to(repository.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
