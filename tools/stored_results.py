@@ -21,6 +21,7 @@ LOADERS = {
     "claims.ledger",
     "claims.entry",
     "register.judge",
+    "benchmarking.read",
 }
 #: Calls that train.
 TRAINERS = {"experiments.run", "train"}
