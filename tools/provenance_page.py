@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from cosnorm import experiments, record
+from cosnorm import benchmarking, experiments, record
 from cosnorm.record import Record
 from cosnorm.register import POINTS
 from tools import chapters, mnist_figure, repository
@@ -23,6 +23,7 @@ from tools import chapters, mnist_figure, repository
 PAGE = Path("book") / "how-every-number-was-made.md"
 #: Times of layers and of training, one file a machine.
 BENCHMARKS = chapters.RECORDS / "benchmarks"
+_VERSIONS = ("cosnorm", "torch", "numpy", "python")
 
 #: Experiment and scale: one folder of records.
 Group = tuple[str, str]
@@ -36,7 +37,7 @@ machine, the time, the commit, the versions and the data. It is written by `make
 notebooks and the records; nobody types it. [Chapter 11](11-protocol.ipynb) says what a record holds and \
 how runs are compared.
 
-{total} Several runs shared a machine, so that no time on this page is a measurement of speed.
+{total} Several runs shared a machine, so that no time of a run on this page is a measurement of speed.
 
 """
 
@@ -82,7 +83,8 @@ def _chapters(root: Path, used: dict[Group, None]) -> Iterator[str]:
         for patterns, names in groupby(sorted(stored, key=lambda item: item[0]), key=lambda item: item[0]):
             groups = _groups(patterns, root)
             used.update(dict.fromkeys(groups))
-            yield f"{_counted(name for _, name in names)}\n: {', '.join(map(_link, groups))}"
+            links = [*map(_link, groups), *_timed(patterns)]
+            yield f"{_counted(name for _, name in names)}\n: {', '.join(links)}"
         if computed:
             yield f"Computed by the chapter itself when it is executed\n: {_counted(computed)}"
 
@@ -124,11 +126,35 @@ def _other_pages(root: Path, used: dict[Group, None]) -> Iterator[str]:
     used.update(dict.fromkeys(groups))
     yield f"[The ambiguity register](ambiguity-register.md)\n: {', '.join(map(_link, groups))}"
     yield "[The claim ledger](claim-ledger.md)\n: names the records of each claim there"
+
+
+# -- benchmarks ----------------------------------------------------------------------------------------
+
+
+def _timed(patterns: Iterable[str]) -> Iterator[str]:
+    """A link to the times of the layers, if the patterns reach there."""
+    if any(pattern.startswith(f"{BENCHMARKS.name}/") for pattern in patterns):
+        yield "[times of the layers](records-benchmarks)"
+
+
+def _benchmarks(root: Path) -> Iterator[str]:
+    """Every stored result of ``cosnorm bench``."""
     files = sorted((root / BENCHMARKS).glob("*.json"))
     if files:
-        address = f"{repository.address(root)}/blob/{repository.branch(root)}/{BENCHMARKS.as_posix()}"
-        links = ", ".join(f"[`{path.name}`]({address}/{path.name})" for path in files)
-        yield f"Times of layers and of training\n: {links}, made by `cosnorm bench`"
+        yield "(records-benchmarks)=\n### Times of the layers"
+    for path in files:
+        result = benchmarking.read(path)
+        facts, address = result.provenance, f"{repository.address(root)}/blob/{repository.branch(root)}"
+        yield f"File\n: [`{path.name}`]({address}/{(BENCHMARKS / path.name).as_posix()})"
+        rounds = {len(cost.seconds) for c in result.comparisons.values() for cost in c.costs.values()}
+        cases = ",".join(result.comparisons)
+        command = f"cosnorm bench --cases {cases} --repeats {max(rounds)} --output {path.name}"
+        yield f"Made by\n\n```\n{command}\n```"
+        threads = f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
+        yield f"Machine\n: {facts['device_name']}; {threads}; {facts['date'][:10]}"
+        changed = ", with changes that were not committed" if facts["modified"] else ""
+        yield f"Commit\n: {_commit(facts['commit'], root)}{changed}"
+        yield f"Versions\n: {'; '.join(f'{name} {facts[name]}' for name in _VERSIONS)}"
 
 
 # -- record sets ---------------------------------------------------------------------------------------
@@ -139,6 +165,7 @@ def _record_sets(root: Path, groups: Mapping[Group, Sequence[Record]]) -> Iterat
     for group, records in groups.items():
         yield f"(records-{group[0].replace('_', '-')}-{group[1]})=\n### {group[0]}, scale {group[1]}"
         yield from _described(records, root)
+    yield from _benchmarks(root)
     left = [group for group in _stored(root) if group not in groups]
     if left:
         names = ", ".join(f"{name} {scale} ({_stored(root)[name, scale]})" for name, scale in left)
@@ -231,7 +258,7 @@ def _commit(commit: str, root: Path) -> str:
 
 
 def _versions(records: Sequence[Record]) -> Iterator[str]:
-    for name in ("cosnorm", "torch", "numpy", "python"):
+    for name in _VERSIONS:
         yield f"{name} {' or '.join(sorted({r.provenance[name] for r in records}))}"
 
 
@@ -260,9 +287,8 @@ def _load(root: Path, group: Group) -> list[Record]:
 
 def _groups(patterns: Iterable[str], root: Path) -> list[Group]:
     """The folders of records that patterns reach into."""
-    found = {
-        (path.parts[-3], path.parts[-2]) for pattern in patterns for path in chapters.matches(pattern, root)
-    }
+    paths = [path for pattern in patterns for path in chapters.matches(pattern, root)]
+    found = {path.parts[-3:-1] for path in paths if path.parent.name != BENCHMARKS.name}
     return sorted(found, key=_order)
 
 

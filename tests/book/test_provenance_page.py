@@ -12,10 +12,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from synthetic import make_record
 
-from cosnorm import evidence, experiments, record
+from cosnorm import benchmarking, evidence, experiments, record
 from cosnorm._cli.shared import parse_seeds
+from cosnorm.benchmarking import Comparison, Cost
 from cosnorm.record import Record
-from tools import chapters, provenance_page
+from tools import chapters, provenance_page, repository
 
 IMAGE = new_output("display_data", {"image/svg+xml": "<svg/>"})
 TABLE = new_output("display_data", {"text/markdown": "| a |\n| --- |\n| 1 |", "text/plain": ""})
@@ -129,11 +130,32 @@ def test_staleness_is_seen(book: Path) -> None:
 
 
 def test_benchmarks_are_listed_once_they_are_there(book: Path) -> None:
-    assert "Times of layers" not in provenance_page.page(book)
-    (book / provenance_page.BENCHMARKS).mkdir()
-    (book / provenance_page.BENCHMARKS / "layers.json").write_text("{}")
+    assert "Times of the layers" not in provenance_page.page(book)
+    cost = Cost((1e-3, 2e-3), 0, 0, {})
+    compared = {"small": Comparison("small", "a small layer", {"nn.Linear": cost}, {})}
+    facts = make_record("cosine", 0, [5, 4]).provenance | {"commit": "a" * 40, "modified": True}
+    benchmarking.write(
+        benchmarking.Result(compared, facts), book / provenance_page.BENCHMARKS / "layers.json"
+    )
+    text = provenance_page.page(book)
     link = "[`layers.json`](https://github.com/some/book/blob/main/cosnorm/records/benchmarks/layers.json)"
-    assert link in provenance_page.page(book)
+    assert text.count(link) == 1
+    assert "cosnorm bench --cases small --repeats 2 --output layers.json" in text
+    assert "[`aaaaaaa`](https://github.com/some/book/commit/" in text
+    assert "with changes that were not committed" in text
+    assert (
+        text.index("(records-benchmarks)=")
+        < text.index("### Times of the layers")
+        < text.index(facts["device_name"], text.index("### Times of the layers"))
+    )
+
+
+def test_a_cell_that_shows_benchmarks_links_to_them() -> None:
+    assert list(provenance_page._timed(["benchmarks/*.json", "mnist/short/*.json"])) == [
+        "[times of the layers](records-benchmarks)"
+    ]
+    assert list(provenance_page._timed(["mnist/short/*.json"])) == []
+    assert provenance_page._groups(["benchmarks/*.json"], repository.ROOT) == []
 
 
 def test_a_damaged_record_is_named(book: Path) -> None:
