@@ -288,7 +288,7 @@ def _load(root: Path, group: Group) -> list[Record]:
 def _groups(patterns: Iterable[str], root: Path) -> list[Group]:
     """The folders of records that patterns reach into."""
     paths = [path for pattern in patterns for path in chapters.matches(pattern, root)]
-    found = {path.parts[-3:-1] for path in paths if path.parent.name != BENCHMARKS.name}
+    found = {(path.parts[-3], path.parts[-2]) for path in paths if path.parent.name != BENCHMARKS.name}
     return sorted(found, key=_order)
 
 
