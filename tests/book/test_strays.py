@@ -40,6 +40,11 @@ def test_the_rule_is_for_every_chapter_and_the_first_pages() -> None:
     assert held >= pages.union(chapters.chapters())
 
 
+def test_a_checksum_is_no_error() -> None:
+    (number,) = strays.numbers("sha256 2e8576")
+    assert not number.matches(2.0)
+
+
 def test_planted_strays_are_found_and_sourced_numbers_are_not(chapter) -> None:
     text = "It made 137.2 errors, 61.7 % of them in 4711 steps, or \u22128.75, not 138.4 or 87 %."
     assert found(chapter(text, output="cosine 138.42, share 0.8693")) == [
