@@ -134,7 +134,7 @@ def numbers(text: str) -> Iterator[Number]:
     for match in _NUMBER.finditer(text):
         whole, decimals, exponent, percent = match.groups()
         digits = _SEPARATORS.sub("", whole) + (decimals or "")
-        # Part of a checksum can look like an exponent beyond all floats: infinity then, which matches nothing.
+        # Part of a checksum can look like an exponent beyond all floats: infinity, no number's source.
         scale = float("1" + (exponent or "e0").replace("\u2212", "-"))
         sign = -1 if match[0][0] in "-\u2212" else 1
         step = 10.0 ** -len((decimals or ".")[1:])
