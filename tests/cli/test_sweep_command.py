@@ -166,6 +166,10 @@ def test_a_sweep_that_fails_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
     assert f"1 of 2 runs are finished and kept in {tmp_path}" in result.stderr
 
 
+#: So many short runs are not finished before the key is pressed, however late a busy machine notices two.
+MANY = 400
+
+
 def interrupted(words: list[str], records: Path) -> tuple[int, str, str]:
     """Exit code and output of a sweep that is stopped by Ctrl-C after two records."""
     command = [sys.executable, "-m", "cosnorm", *words]
@@ -188,7 +192,7 @@ def interrupted(words: list[str], records: Path) -> tuple[int, str, str]:
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
     records = tmp_path / "my records"
-    words = ["sweep", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "60", "--device", "cpu"]
+    words = ["sweep", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", str(MANY), "--device", "cpu"]
     words += ["--address", "local", "--records", str(records)]
     # Ray ends a node whose helpers need more than 15 s to start (ray-project/ray#65983), so try again.
     for _ in range(3):
@@ -198,13 +202,13 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     assert code == 130, out + err
     assert err == ""
     finished = sorted(records.rglob("*.json"))
-    assert 2 <= len(finished) < 60
+    assert 2 <= len(finished) < MANY
     assert sorted(path for path in records.rglob("*") if path.is_file()) == finished, "no half-written file"
     assert all(len(read(path).curves["test_error"]) == 20 for path in finished)
     told = [line for line in out.splitlines() if line.startswith("mnist/smoke/none-seed")]
     # The key may come between the writing of a record and the word about it.
     assert len(finished) - 1 <= len(told) <= len(finished)
-    assert f"Stopped. {len(finished)} of 60 runs are finished and kept in {records}." in out
+    assert f"Stopped. {len(finished)} of {MANY} runs are finished and kept in {records}." in out
     said = re.search(r"To go on: (.+)", out)
     assert said is not None
     assert shlex.split(said[1])[:3] == ["python", "-m", "cosnorm"]
