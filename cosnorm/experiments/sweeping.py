@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from cosnorm import record
@@ -207,7 +209,8 @@ class _Sweep:
         self.pending: dict[Any, Task] = {remote.remote(task, self.board): task for task in tasks}
         self.works: dict[int, Work] = {}
         try:
-            self._attend()
+            with _remembered_key() as self.pressed:
+                self._attend()
         except ray.exceptions.RayError as error:
             raise SweepError(f"the Ray cluster failed: {error}") from error
         except KeyboardInterrupt:
@@ -221,6 +224,8 @@ class _Sweep:
 
     def _attend(self) -> None:
         while self.pending:
+            if self.pressed.is_set():
+                raise KeyboardInterrupt
             references = list(self.pending)
             done, _ = self.ray.wait(references, num_returns=len(references), timeout=POLL_SECONDS)
             # A task ends after its records have arrived, so that none is missed here.
@@ -272,3 +277,23 @@ class _Sweep:
 
 def _place(work: Work | None) -> str:
     return "a worker that did not begin" if work is None else work.node
+
+
+@contextmanager
+def _remembered_key() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets: an interrupt that comes inside a call to Ray can get lost there."""
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed  # no interrupt arrives here, or somebody has switched it off
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
