@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -401,3 +403,14 @@ class TestOnTwoNodes:
         assert results(made) == results(
             experiments.run("mnist", ["none", "cosine"], "smoke", 6, device="cpu")
         )
+
+
+def test_a_key_whose_interrupt_was_swallowed_is_remembered() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with sweeping._remembered_key() as pressed:
+        assert not pressed.is_set()
+        with contextlib.suppress(KeyboardInterrupt):  # as a library may do
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        assert pressed.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
