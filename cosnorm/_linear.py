@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,24 +10,128 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from cosnorm._vectors import Vectors, prepare, remember_signature, remove_radial_part, subtract
+from cosnorm._kept import can_watch, keep, kept
+from cosnorm._vectors import (
+    HALF,
+    Vectors,
+    known,
+    may_reuse,
+    prepare,
+    prepare_both,
+    remember_signature,
+    subtract,
+    times,
+)
+
+
+def apply(input: Tensor, weight: Tensor, centered: bool, constant: float) -> Tensor:
+    """The cosines, bounded and differentiable, by the function that suits how it is called."""
+    if can_watch(input, weight):
+        return CosineLinear.apply(input, weight, centered, constant)
+    traced = CosineLinearCompiled if torch.compiler.is_compiling() else CosineLinearTransformed
+    return traced.apply(input, weight, centered, constant)[0]
 
 
 def cosines(x: Vectors, w: Vectors) -> Tensor:
     """Equation 3 for prepared rows: products first, lengths after. Rounding may leave [-1, 1] by a hair."""
     products = F.linear(x.values, w.values).to(x.reduced.dtype)
+    if x.mean is not None and w.mean is not None:
+        products = products - _outer(x.mean * x.count, w.mean)
     if x.appended is not None and w.appended is not None:
         products = products + _outer(x.appended, w.appended)
     return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
 
-class CosineLinearFunction(Function):
-    """Saves its inputs, the cosines and the two vectors of reciprocal lengths.
+def gradients(
+    needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Vectors, w: Vectors
+) -> tuple[Tensor | None, Tensor | None]:
+    """Equations 12 and 11: with respect to the input, and to the weight summed over the batch.
 
-    The cosines are saved before they are clamped to [-1, 1], so that what follows the layer may
-    work in place. All that is saved besides the inputs is an output only so that it can be saved:
-    when a graph of the backward pass is asked for, it is computed again from the inputs, so that
-    second derivatives see it.
+    Both begin with the upstream gradient divided by the two lengths, which is the one thing here
+    that is as large as the output.
+    """
+    grad = grad.to(x.reduced.dtype)
+    along = grad * cosine
+    input_along, weight_along = along.sum(-1), along.sum(0)
+    del along  # its memory serves for what follows
+    scaled = times(grad * w.reduced, x.reduced.unsqueeze(-1)).to(x.values.dtype)
+    grad_input = tangents(scaled, w, x, input_along) if needed[0] else None
+    grad_weight = tangents(scaled.mT, x, w, weight_along) if needed[1] else None
+    return grad_input, grad_weight
+
+
+def tangents(scaled: Tensor, others: Vectors, rows: Vectors, along: Tensor) -> Tensor:
+    """Pull each of ``rows`` towards ``others`` by ``scaled``, and take out what goes along the row.
+
+    What goes along a row is subtracted before the product is added: a matrix product adds to a
+    matrix in the time it takes to write one, so a pass over the rows is saved.
+    """
+    coefficient = along * rows.reduced
+    if rows.values.dtype in HALF:
+        pull = (scaled @ others.values).to(along.dtype)
+        gradient = subtract(pull, rows.values, (coefficient * rows.reduced).unsqueeze(-1))
+        gradient = gradient if rows.scale is None else times(gradient, rows.scale.unsqueeze(-1))
+        return gradient.to(scaled.dtype)
+    radial = times(rows.values * rows.reduced.unsqueeze(-1), coefficient.unsqueeze(-1))
+    if rows.mean is not None and others.mean is not None:
+        radial += (scaled @ others.mean - coefficient * rows.reduced * rows.mean).unsqueeze(-1)
+    if may_reuse(radial, scaled):
+        return radial.addmm_(scaled, others.values, beta=-1)
+    return scaled @ others.values - radial
+
+
+def tangent(input: Tensor, weight: Tensor, options: tuple[bool, float], moves: Sequence[Any]) -> Tensor:
+    """How the cosines move when input and weight move by ``moves`` (None: not at all)."""
+    x, w = prepare(input, *options), prepare(weight, *options)
+    output = cosines(x, w)
+    total = torch.zeros_like(output)
+    if moves[0] is not None:
+        radial = (moves[0] * x.values).sum(-1) * x.reduced
+        moved = F.linear(moves[0], w.values) * w.reduced - output * radial.unsqueeze(-1)
+        total = total + moved * x.reciprocal.unsqueeze(-1)
+    if moves[1] is not None:
+        radial = (moves[1] * w.values).sum(-1) * w.reduced
+        moved = F.linear(x.values, moves[1]) * x.reduced.unsqueeze(-1) - output * radial
+        total = total + moved * w.reciprocal
+    return total.to(input.dtype)
+
+
+class CosineLinear(Function):
+    """For ordinary calls: keeps the output itself and two vectors of reciprocal lengths.
+
+    When a graph of the backward pass is asked for, all of it is computed again from the inputs, so
+    that second derivatives see it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, centered: bool, constant: float) -> Tensor:
+        x, w = prepare_both(input, weight, centered, constant)
+        output = cosines(x, w).clamp_(-1.0, 1.0).to(input.dtype)
+        ctx.options = centered, constant
+        ctx.save_for_forward(input, weight)
+        keep(ctx, output, input, x.reciprocal, x.mean, weight, w.reciprocal, w.mean)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cosine, *saved = kept(ctx)
+        if torch.is_grad_enabled():
+            x, w = (prepare(rows, *ctx.options) for rows in (saved[0], saved[3]))
+            cosine = cosines(x, w)
+        else:
+            x, w = known(*saved[:3], *ctx.options), known(*saved[3:], *ctx.options)
+            cosine = cosines(x, w) if cosine is None else cosine
+        return *gradients(ctx.needs_input_grad, grads[0], cosine, x, w), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *moves: Tensor | None) -> Tensor:
+        return tangent(*ctx.saved_tensors[:2], ctx.options, moves)
+
+
+class CosineLinearCompiled(Function):
+    """For torch.compile, which cannot watch an output: keeps the cosines besides, not yet bounded.
+
+    They are an output only so that they can be kept.
     """
 
     generate_vmap_rule = True
@@ -43,7 +148,7 @@ class CosineLinearFunction(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        input, weight, ctx.centered, ctx.constant = inputs
+        input, weight, *ctx.options = inputs
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(input, weight, *output[1:])
@@ -54,60 +159,23 @@ class CosineLinearFunction(Function):
             return (None,) * 4
         input, weight, cosine, input_reciprocal, weight_reciprocal = ctx.saved_tensors
         again = torch.is_grad_enabled()
-        x = prepare(input, ctx.centered, ctx.constant, None if again else input_reciprocal)
-        w = prepare(weight, ctx.centered, ctx.constant, None if again else weight_reciprocal)
-        grad = grads[0].to(x.reduced.dtype)
-        along = grad * (cosines(x, w) if again else cosine)
-        scaled = (grad * w.reduced).to(input.dtype)
-        grad_input = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            pull = scaled @ w.values
-            grad_input = remove_radial_part(pull, x, along.sum(-1)).to(input.dtype)
-        if ctx.needs_input_grad[1]:
-            grad_weight = weight_gradient(scaled, x, w, along).to(weight.dtype)
-        return grad_input, grad_weight, None, None
+        x = prepare(input, *ctx.options, None if again else input_reciprocal)
+        w = prepare(weight, *ctx.options, None if again else weight_reciprocal)
+        cosine = cosines(x, w) if again else cosine
+        return *gradients(ctx.needs_input_grad, grads[0], cosine, x, w), None, None
 
 
-def weight_gradient(scaled: Tensor, x: Vectors, w: Vectors, along: Tensor) -> Tensor:
-    """Equation 11 summed over the batch, as one product and one pass over the weight.
-
-    That pass is what a cosine costs, so the division by the length is folded into the product.
-    """
-    directions = (x.values * x.reduced.unsqueeze(-1)).to(scaled.dtype)
-    pull = _rows(scaled).mT @ _rows(directions)
-    coefficient = _rows(along).sum(0) * w.reduced.square()
-    gradient = subtract(pull, w.values, coefficient.unsqueeze(-1))
-    return gradient if w.scale is None else gradient * w.scale.unsqueeze(-1)
-
-
-class CosineLinearForwardMode(CosineLinearFunction):
-    """The same with forward-mode derivatives, which torch.compile cannot trace."""
+class CosineLinearTransformed(CosineLinearCompiled):
+    """For the transforms of torch.func: forward-mode derivatives besides, which torch.compile cannot trace."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        CosineLinearFunction.setup_context(ctx, inputs, output)
+        CosineLinearCompiled.setup_context(ctx, inputs, output)
         ctx.save_for_forward(*inputs[:2], *output[1:])
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        input, weight = ctx.saved_tensors[:2]
-        x = prepare(input, ctx.centered, ctx.constant)
-        w = prepare(weight, ctx.centered, ctx.constant)
-        output = cosines(x, w)
-        tangent = torch.zeros_like(output)
-        if tangents[0] is not None:
-            radial = (tangents[0] * x.values).sum(-1) * x.reduced
-            moved = F.linear(tangents[0], w.values) * w.reduced - output * radial.unsqueeze(-1)
-            tangent = tangent + moved * x.reciprocal.unsqueeze(-1)
-        if tangents[1] is not None:
-            radial = (tangents[1] * w.values).sum(-1) * w.reduced
-            moved = F.linear(x.values, tangents[1]) * x.reduced.unsqueeze(-1) - output * radial
-            tangent = tangent + moved * w.reciprocal
-        return tangent.to(input.dtype), None, None, None
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1, tensor.shape[-1])
+    def jvp(ctx: Any, *moves: Tensor | None) -> tuple[Tensor | None, ...]:
+        return tangent(*ctx.saved_tensors[:2], ctx.options, moves), None, None, None
 
 
 def _outer(a: Tensor | float, b: Tensor | float) -> Tensor | float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
@@ -23,10 +24,11 @@ def remember_signature(forward: AnyFunction) -> AnyFunction:
 class Vectors(NamedTuple):
     """Row vectors of shape ``(..., n)``, prepared for a product.
 
-    ``values`` is the row itself in float32 and float64. In half precision it is the row times a
-    power of two that brings its length to between 1 and 2, so that no product overflows and no
-    rounding is added. ``reduced`` is the reciprocal length of ``values``, ``reciprocal`` that of
-    the row as it came, and ``scale`` the power of two between them (None: they are the same).
+    ``values`` is the row itself, or the row less its mean. In float16 it is that times a power of
+    two that brings its length to between 1 and 2, so that no product overflows and no rounding is
+    added. ``reduced`` is the reciprocal length of ``values``, ``reciprocal`` that of the row as it
+    came, and ``scale`` the power of two between them (None: they are the same). ``mean`` is what is
+    still to be subtracted from ``values`` and ``appended`` (None: nothing).
     """
 
     values: Tensor
@@ -34,6 +36,12 @@ class Vectors(NamedTuple):
     reduced: Tensor
     reciprocal: Tensor
     scale: Tensor | None
+    mean: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Components of a vector, with the appended one."""
+        return self.values.shape[-1] + (self.appended is not None)
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -47,9 +55,8 @@ def reciprocal_root(squares: Tensor) -> Tensor:
     The first makes so short a vector count as zero; the second keeps a length outside the range
     from passing for a cosine of 0.
     """
-    zero = squares < torch.finfo(squares.dtype).tiny
-    safe = squares.masked_fill(zero, 1.0)
-    return (safe.sqrt() / safe).masked_fill(zero, 0.0)  # inf / inf is NaN
+    marked = torch.nan_to_num(squares, nan=torch.nan, posinf=torch.nan)
+    return F.threshold(marked, torch.finfo(squares.dtype).tiny, torch.inf).rsqrt()
 
 
 def power_of_two_above(positive: Tensor) -> Tensor:
@@ -78,14 +85,53 @@ def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | 
     dtype = accumulation_dtype(rows.dtype)
     values, appended = center(rows.to(dtype), constant) if centered else (rows, constant or None)
     if reciprocal is None:
-        squares = torch.linalg.vector_norm(values, dim=-1, dtype=dtype).square()
+        squares = squared_lengths(values)
         reciprocal = reciprocal_root(squares if appended is None else squares + appended**2)
-    if rows.dtype not in HALF:
-        return Vectors(values, appended, reciprocal, reciprocal, None)
+    if rows.dtype != torch.float16:
+        return Vectors(values.to(rows.dtype), appended, reciprocal, reciprocal, None)
     scale = power_of_two_above(reciprocal)
     values = (values * scale.unsqueeze(-1)).to(rows.dtype)
     appended = None if appended is None else appended * scale
     return Vectors(values, appended, reciprocal / scale, reciprocal, scale)
+
+
+def prepare_both(input: Tensor, weight: Tensor, centered: bool, constant: float) -> tuple[Vectors, Vectors]:
+    """Prepare the rows of both; when centred, without writing either matrix anew where that is exact."""
+    if centered:
+        x, w = prepare_uncentered(input, constant), prepare_uncentered(weight, constant)
+        if x is not None and w is not None:
+            return x, w
+    return prepare(input, centered, constant), prepare(weight, centered, constant)
+
+
+def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
+    """As :func:`prepare` with ``centered``, but leaving the subtraction of the mean to later.
+
+    Where means are so large that the squared length would be a small difference of large numbers,
+    the answer is None.
+    """
+    if rows.device.type != "cpu" or rows.dtype in HALF:
+        return None
+    count = rows.shape[-1] + bool(constant)
+    squares = squared_lengths(rows) + constant**2
+    mean = (rows.sum(-1) + constant) / max(count, 1)
+    taken = count * mean.square()
+    if not bool((taken <= squares / 4).all()):
+        return None
+    reciprocal = reciprocal_root(squares - taken)
+    return Vectors(rows, constant or None, reciprocal, reciprocal, None, mean)
+
+
+def known(rows: Tensor, reciprocal: Tensor, mean: Tensor | None, centered: bool, constant: float) -> Vectors:
+    """What :func:`prepare_both` made of ``rows``, from what was kept of it."""
+    if mean is None:
+        return prepare(rows, centered, constant, reciprocal)
+    return Vectors(rows, constant or None, reciprocal, reciprocal, None, mean)
+
+
+def squared_lengths(rows: Tensor) -> Tensor:
+    """Of vectors in the last dimension, in float32 for half precision."""
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=accumulation_dtype(rows.dtype)).square()
 
 
 def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
@@ -95,24 +141,32 @@ def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
     vector, since a cosine does not change when the vector is stretched.
     """
     coefficient = (along * vectors.reduced).unsqueeze(-1)
-    tangent = subtract(pull, vectors.values, coefficient)
-    reciprocal = vectors.reciprocal.unsqueeze(-1)
-    return tangent.mul_(reciprocal) if may_reuse(tangent) else tangent * reciprocal
+    return times(subtract(pull, vectors.values, coefficient), vectors.reciprocal.unsqueeze(-1))
 
 
 def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
     """``pull - coefficient * values``, in the memory of ``pull`` where nothing else can need it."""
     pull, values = pull.to(coefficient.dtype), values.to(coefficient.dtype)
-    if may_reuse(pull):
+    if may_reuse(pull, values, coefficient):
         return pull.addcmul_(values, coefficient, value=-1)
     return torch.addcmul(pull, values, coefficient, value=-1)
 
 
-def may_reuse(fresh: Tensor) -> bool:
-    """Whether a tensor just computed may be overwritten: no graph is kept, and no vmap is at work.
+def times(fresh: Tensor, factor: Tensor) -> Tensor:
+    """``fresh * factor``, in the memory of ``fresh`` where nothing else can need it."""
+    return fresh.mul_(factor) if may_reuse(fresh, factor) else fresh * factor
 
-    vmap has no rule for ``addcmul_`` and would loop over the batch instead.
+
+def may_reuse(fresh: Tensor, *others: Tensor) -> bool:
+    """Whether ``fresh``, just computed, may be overwritten by what is computed with ``others``.
+
+    Not where a graph is kept or something traces, nor under vmap, which has no rule for some
+    operations in place and cannot write many examples into the memory of one.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    return not torch._C._functorch.is_batchedtensor(fresh)  # pyright: ignore[reportAttributeAccessIssue]
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return not any(
+        functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+        for tensor in (fresh, *others)
+    )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cosnorm import _linear
 from cosnorm._arguments import (
     autocasts,
     check_channels,
@@ -28,7 +29,6 @@ from cosnorm._convolution import (
     CosineConvolutionFunction,
     Geometry,
 )
-from cosnorm._linear import CosineLinearForwardMode, CosineLinearFunction
 
 __all__ = ["cosine_conv1d", "cosine_conv2d", "cosine_conv3d", "cosine_linear"]
 
@@ -100,8 +100,9 @@ def cosine_linear(
             f"weight {tuple(weight.shape)}: {weight.shape[1]}"
         )
     input, weight = _autocast(name, input, weight)
-    function = CosineLinearFunction if torch.compiler.is_compiling() else CosineLinearForwardMode
-    return function.apply(input, weight, bool(centered), float(constant))[0]
+    rows = input if input.dim() == 2 else input.reshape(-1, weight.shape[1])
+    cosines = _linear.apply(rows, weight, bool(centered), float(constant))
+    return cosines if input.dim() == 2 else cosines.view(*input.shape[:-1], len(weight))
 
 
 def cosine_conv1d(
