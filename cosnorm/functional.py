@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosnorm import _linear
+from cosnorm import _convolution, _linear
 from cosnorm._arguments import (
     autocasts,
     check_channels,
@@ -24,11 +24,7 @@ from cosnorm._arguments import (
     reject_unknown,
     resolve_padding,
 )
-from cosnorm._convolution import (
-    CosineConvolutionForwardMode,
-    CosineConvolutionFunction,
-    Geometry,
-)
+from cosnorm._windows import Geometry
 
 __all__ = ["cosine_conv1d", "cosine_conv2d", "cosine_conv3d", "cosine_linear"]
 
@@ -126,7 +122,7 @@ def cosine_conv1d(
     >>> cosine_conv1d(torch.ones(1, 2, 5), torch.ones(3, 2, 3)).shape
     torch.Size([1, 3, 3])
     """
-    return _convolution(1, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(1, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
 def cosine_conv2d(
@@ -185,7 +181,7 @@ def cosine_conv2d(
     tensor([[[[0.8300, 0.8720],
               [0.9370, 0.9480]]]])
     """
-    return _convolution(2, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(2, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
 def cosine_conv3d(
@@ -209,10 +205,10 @@ def cosine_conv3d(
     >>> cosine_conv3d(torch.ones(1, 2, 5, 5, 5), torch.ones(3, 2, 3, 3, 3), padding=1).shape
     torch.Size([1, 3, 5, 5, 5])
     """
-    return _convolution(3, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(3, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
 
 
-def _convolution(
+def _cosine_convolution(
     dims: int,
     input: Tensor,
     weight: Tensor,
@@ -237,8 +233,7 @@ def _convolution(
     check_extent(name, batch, window, widths, gaps)
     batch, weight = _autocast(name, batch, weight)
     geometry = Geometry(steps, widths, gaps, int(groups))
-    function = CosineConvolutionFunction if torch.compiler.is_compiling() else CosineConvolutionForwardMode
-    output = function.apply(batch, weight, geometry, bool(centered), float(constant))[0]
+    output = _convolution.apply(batch, weight, geometry, bool(centered), float(constant))
     return output if input.dim() == dims + 2 else output.squeeze(0)
 
 

@@ -1,0 +1,147 @@
+"""How a window moves over maps: convolutions, sums under it, and their transposes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cosnorm._vectors import may_reuse
+
+#: Elements worked on at a time on a processor, so that steps in between stay in its cache.
+_BLOCK = 2**17
+_POOL = {1: F.avg_pool2d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class Geometry(NamedTuple):
+    """How the window moves: one entry a spatial dimension, symmetric padding with zeros."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def without_padding(self) -> Geometry:
+        return self._replace(padding=(0,) * len(self.padding))
+
+    def both_sides(self) -> list[int]:
+        """The padding as :func:`torch.nn.functional.pad` wants it: last dimension first."""
+        return [side for width in reversed(self.padding) for side in (width, width)]
+
+
+def convolve(values: Tensor, filters: Tensor, geometry: Geometry) -> Tensor:
+    """A plain convolution of ``(N, C, *in)`` with ``(O, C / groups, *window)``, without bias."""
+    stride, padding, dilation, groups = geometry
+    none = [0] * len(stride)
+    return torch.convolution(values, filters, None, stride, padding, dilation, False, none, groups)
+
+
+def convolution_gradient(
+    grad: Tensor, values: Tensor, filters: Tensor, geometry: Geometry, of_filters: bool
+) -> Tensor:
+    """The gradient of :func:`convolve` with respect to its values, or to its filters."""
+    stride, padding, dilation, groups = geometry
+    none = [0] * len(stride)
+    mask = [not of_filters, of_filters, False]
+    grads = torch.ops.aten.convolution_backward(
+        grad, values, filters, None, stride, padding, dilation, False, none, groups, mask
+    )
+    return grads[int(of_filters)]
+
+
+def box(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """Sum each map ``(N, G, *in)`` under the moving window. Sums of squares stay exact zeros on zeros."""
+    stride, padding, dilation, _ = geometry
+    if any(gap > 1 for gap in dilation):  # pooling knows no gaps
+        return _box_by_convolution(maps, window, geometry)
+    maps = F.pad(maps, geometry.both_sides()) if any(padding) else maps
+    if len(window) == 1:
+        return F.avg_pool2d(maps.unsqueeze(2), (1, *window), (1, *stride), divisor_override=1).squeeze(2)
+    return _POOL[len(window)](maps, window, stride, divisor_override=1)
+
+
+def _box_by_convolution(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
+    groups = maps.shape[1]
+    precise = exact(maps)
+    ones = precise.new_ones((groups, 1, *window))
+    return convolve(precise, ones, geometry._replace(groups=groups)).to(maps.dtype)
+
+
+def exact(maps: Tensor) -> Tensor:
+    """Maps in a type that no convolution rounds: on CUDA, float32 may go through TF32's ten bits."""
+    return maps.double() if maps.device.type == "cuda" else maps
+
+
+def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """Hand each window's entry of ``maps`` back to every position it covers: the transpose of :func:`box`."""
+    stride, padding, dilation, _ = geometry
+    reach = [gap * (size - 1) for size, gap in zip(window, dilation, strict=True)]
+    if all(step == 1 for step in stride):
+        around = tuple(far - width for far, width in zip(reach, padding, strict=True))
+        return box(_pad_or_crop(maps, around), window, geometry.without_padding())
+    groups, dims = maps.shape[1], len(window)
+    left_over = [
+        size - ((out - 1) * step - 2 * width + far + 1)
+        for size, out, step, width, far in zip(
+            like.shape[2:], maps.shape[2:], stride, padding, reach, strict=True
+        )
+    ]
+    precise = exact(maps)
+    ones = precise.new_ones((groups, 1, *window))
+    spread = _TRANSPOSED[dims](precise, ones, None, stride, padding, left_over, groups, dilation)
+    return spread.to(maps.dtype)
+
+
+def _pad_or_crop(maps: Tensor, around: tuple[int, ...]) -> Tensor:
+    return F.pad(maps, [side for width in reversed(around) for side in (width, width)])
+
+
+def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """All windows of maps ``(N, G, *in)``, copied to ``(N, G, *out, prod(window))``."""
+    maps = F.pad(maps, geometry.both_sides()) if any(geometry.padding) else maps
+    for axis, (size, step, gap) in enumerate(zip(window, geometry.stride, geometry.dilation, strict=True)):
+        maps = maps.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
+    return maps.reshape(*maps.shape[: 2 + len(window)], math.prod(window))
+
+
+def blocks(maps: Tensor, factor: int = 1) -> list[slice]:
+    """Ranges of samples to work through in turn, ``factor`` elements for each of ``maps``; or all at once.
+
+    A step over a whole batch is bound by memory; over a few samples it stays in a processor's cache.
+    """
+    each = max(1, maps.shape[1:].numel() * factor)
+    step = max(1, _BLOCK // each)
+    if maps.device.type != "cpu" or len(maps) <= step or not may_reuse(maps):
+        return [slice(None)]
+    return [slice(start, start + step) for start in range(0, len(maps), step)]
+
+
+def split(channels: Tensor, groups: int) -> Tensor:
+    """``(N, C, *rest)`` to ``(N, groups, C / groups, *rest)``, a view."""
+    samples, count, *rest = channels.shape
+    return channels.view(samples, groups, count // groups, *rest)
+
+
+def join(groups: Tensor) -> Tensor:
+    """``(N, groups, C / groups, *rest)`` to ``(N, C, *rest)``."""
+    return groups.reshape(len(groups), groups.shape[1] * groups.shape[2], *groups.shape[3:])
+
+
+def per_group(maps: Tensor, groups: int) -> Tensor:
+    """Sum ``(N, filters, *out)`` over the filters of each group."""
+    return split(maps, groups).sum(2)
+
+
+def over_filters(maps: Tensor, filters: Tensor) -> Tensor:
+    """``(N, groups, *out)`` times ``(N, filters, *out)``, each map with the filters of its group."""
+    groups = maps.shape[1]
+    return filters * maps if groups == 1 else join(split(filters, groups) * maps.unsqueeze(2))
+
+
+def column(vector: Tensor, maps: Tensor) -> Tensor:
+    """Shape a vector over channels so that it broadcasts over ``maps``."""
+    return vector.view(-1, *[1] * (maps.dim() - 2))
