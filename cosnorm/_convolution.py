@@ -28,6 +28,10 @@ from cosnorm._windows import (
 )
 
 
+#: Outputs for each entry of the input from which on a convolution is done in parts.
+_WIDE = 4
+
+
 def apply(input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float) -> Tensor:
     """The cosines, bounded and differentiable, by the function that suits how it is called."""
     if can_watch(input, weight):
@@ -55,23 +59,41 @@ def filters_of(w: Vectors, shape: torch.Size, outputs: int) -> Filters:
 
 def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     """Equation 3 for every filter and patch. Rounding may leave [-1, 1] by a hair."""
-    filters = filters_of(w, shape, shape[0] * x.reduced[:, 0].numel())
-    products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
-    parts = blocks(products)
+    outputs = shape[0] * x.reduced[:, 0].numel()
+    filters = filters_of(w, shape, outputs)
+    parts = parts_of(x, outputs)
     if len(parts) == 1:
-        return _divided(products, filters, x.appended, x.reduced)
+        products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
+        parts = blocks(products)
+        if len(parts) == 1:
+            return _divided(products, filters, x)
+        for part in parts:
+            _divided(products[part], filters, x.part(part))
+        return products
+    whole = None
     for part in parts:
-        own = x.appended[part] if isinstance(x.appended, Tensor) else x.appended
-        _divided(products[part], filters, own, x.reduced[part])
-    return products
+        own = x.part(part)
+        products = _divided(convolve(own.values, filters.values, own.geometry), filters, own)
+        if whole is None:  # laid out as the convolution lays out its own
+            whole = products.new_empty_strided((len(x.values), *products.shape[1:]), products.stride())
+        torch.clamp(products, -1.0, 1.0, out=whole[part])
+    assert whole is not None
+    return whole
 
 
-def _divided(
-    products: Tensor, filters: Filters, appended: Tensor | float | None, reciprocal: Tensor
-) -> Tensor:
-    if appended is not None and filters.appended is not None:
-        products += _beside(appended, products) * _beside(filters.appended, products)
-    split(products, reciprocal.shape[1]).mul_(reciprocal.unsqueeze(2))
+def parts_of(x: Patches, outputs: int) -> list[slice]:
+    """Samples to convolve in turn, where few channels become many: outputs are then what costs time.
+
+    While a part of them is in cache, all is done with it that has to be done.
+    """
+    inputs = x.values.numel()
+    return blocks(x.values, outputs // inputs) if outputs >= _WIDE * max(1, inputs) else [slice(None)]
+
+
+def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
+    if x.appended is not None and filters.appended is not None:
+        products += _beside(x.appended, products) * _beside(filters.appended, products)
+    split(products, x.geometry.groups).mul_(x.reduced.unsqueeze(2))
     return products if filters.left is None else products.mul_(column(filters.left, products))
 
 
@@ -86,49 +108,66 @@ def _beside(appended: Tensor | float, products: Tensor) -> Tensor | float:
 
 def meet(grad: Tensor, cosine: Tensor, reciprocal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient over the patch lengths, and its inner product with the cosines by patch and by filter."""
-    along = grad * cosine
-    others = [0, *range(2, grad.dim())]
-    return over_filters(reciprocal, grad), per_group(along, reciprocal.shape[1]), along.sum(others)
-
-
-def meet_by_parts(grad: Tensor, cosine: Tensor, reciprocal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`meet`, so that only its first result is as large as the output."""
     parts = blocks(grad)
     if len(parts) == 1 or not may_reuse(grad, cosine, reciprocal):
-        return meet(grad, cosine, reciprocal)
+        return over_filters(reciprocal, grad), *_inner(grad, cosine, reciprocal.shape[1])
     scaled, by_patch = torch.empty_like(grad), torch.empty_like(reciprocal)
     by_filter = grad.new_zeros(grad.shape[1])
+    groups = reciprocal.shape[1]
     for part in parts:
-        scaled[part], by_patch[part], share = meet(grad[part], cosine[part], reciprocal[part])
+        by_patch[part], share = _inner(grad[part], cosine[part], groups)
         by_filter += share
+        torch.mul(split(grad[part], groups), reciprocal[part].unsqueeze(2), out=split(scaled[part], groups))
     return scaled, by_patch, by_filter
+
+
+def _inner(grad: Tensor, cosine: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    along = grad * cosine
+    return per_group(along, groups), along.sum([0, *range(2, grad.dim())])
 
 
 def gradients(
     needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Patches, w: Vectors, shape: torch.Size
 ) -> tuple[Tensor | None, Tensor | None]:
     """Equations 12 and 11, summed over the patches that a position belongs to, and over all patches."""
-    grad = grad.to(x.reduced.dtype)
-    scaled, by_patch, by_filter = meet_by_parts(grad, cosine, x.reduced)
-    scaled = scaled.to(x.values.dtype)
+    filters = filters_of(w, shape, grad.numel())
+    parts = parts_of(x, grad.numel())
+    shares, by_filter, towards_patches, towards_filters = [], [], [], []
+    for part in parts:
+        own = x.part(part)
+        scaled, along, total = meet(grad[part].to(x.reduced.dtype), cosine[part], own.reduced)
+        shares.append(along)
+        by_filter.append(total)
+        if needed[1]:
+            towards_patches.append(weight_pull(scaled.to(x.values.dtype), own, filters.values))
+        if needed[0]:
+            towards_filters.append(input_pull(scaled, grad[part], own, filters))
     grad_input = grad_weight = None
     if needed[1]:
-        grad_weight = weight_gradient(scaled, by_filter, x, w, shape)
+        pull, along = (sum(each[1:], each[0]) for each in (towards_patches, by_filter))
+        grad_weight = remove_radial_part(pull, w, along).view(shape).to(w.values.dtype)
     if needed[0]:
-        if x.values.dtype == torch.float16:  # faint patches have reciprocals that do not fit
-            unit = largest_or_one(x.reciprocal)
-            scaled = over_filters(x.reciprocal / unit, grad).to(torch.float16)
-        grad_input = input_gradient(scaled, by_patch, x, w, shape)
+        pull, along = (torch.cat(each) if len(parts) > 1 else each[0] for each in (towards_filters, shares))
+        grad_input = input_gradient(pull, along, x, tuple(shape[2:]))
     return grad_input, grad_weight
 
 
-def weight_gradient(scaled: Tensor, along: Tensor, x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
-    """Equation 11. What slid by were patches with their means; these come off the sum."""
-    pull = convolution_gradient(scaled, x.values, w.values.view(shape), x.geometry, of_filters=True)
-    pull = pull.reshape(shape[0], -1).to(along.dtype)
-    if x.centered:
-        pull = pull - _mean_of_pull(pull, scaled.to(along.dtype), x).unsqueeze(-1)
-    return remove_radial_part(pull, w, along).view(shape).to(w.values.dtype)
+def weight_pull(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
+    """Pull filters towards patches. What slid by were patches with their means; these come off the sum."""
+    pull = convolution_gradient(scaled, x.values, filters, x.geometry, of_filters=True)
+    pull = pull.reshape(len(filters), -1).to(x.reduced.dtype)
+    return pull - _mean_of_pull(pull, scaled.to(pull.dtype), x).unsqueeze(-1) if x.centered else pull
+
+
+def input_pull(scaled: Tensor, grad: Tensor, x: Patches, filters: Filters) -> Tensor:
+    """Pull positions towards filters; in float16 less by each sample's largest reciprocal length."""
+    if x.values.dtype == torch.float16:  # faint patches have reciprocals that do not fit
+        scaled = over_filters(x.reciprocal / largest_or_one(x.reciprocal), grad.to(scaled.dtype))
+    if filters.left is not None:
+        scaled = times(scaled, column(filters.left, scaled))
+    return convolution_gradient(
+        scaled.to(x.values.dtype), x.values, filters.values, x.geometry, of_filters=False
+    )
 
 
 def _mean_of_pull(pull: Tensor, scaled: Tensor, x: Patches) -> Tensor:
@@ -141,17 +180,13 @@ def _mean_of_pull(pull: Tensor, scaled: Tensor, x: Patches) -> Tensor:
     return total / (pull.shape[1] + 1)
 
 
-def input_gradient(scaled: Tensor, along: Tensor, x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
-    """Equation 12.
+def input_gradient(pull: Tensor, along: Tensor, x: Patches, window: tuple[int, ...]) -> Tensor:
+    """Equation 12: take from the pull what goes along the patches that a position belongs to.
 
     Each sample's largest reciprocal length is set aside, so that squares of reciprocals neither
     overflow nor underflow.
     """
-    window, groups = tuple(shape[2:]), x.geometry.groups
-    filters = filters_of(w, shape, scaled.numel())
-    if filters.left is not None:
-        scaled = times(scaled, column(filters.left, scaled).to(scaled.dtype))
-    pull = convolution_gradient(scaled, x.values, filters.values, x.geometry, of_filters=False)
+    groups = x.geometry.groups
     unit = largest_or_one(x.reciprocal)
     share = along * (x.reciprocal / unit) * x.reduced
     covered = box_transposed(share, x.values, window, x.geometry)

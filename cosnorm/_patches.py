@@ -40,6 +40,16 @@ class Patches(NamedTuple):
     centered: bool
     shifted: bool
 
+    def part(self, samples: slice) -> Patches:
+        """Some of the samples."""
+        appended = self.appended[samples] if isinstance(self.appended, Tensor) else self.appended
+        return self._replace(
+            values=self.values[samples],
+            appended=appended,
+            reduced=self.reduced[samples],
+            reciprocal=self.reciprocal[samples],
+        )
+
 
 def prepare_patches(
     input: Tensor,

@@ -12,9 +12,7 @@ from torch import Tensor
 from cosnorm._vectors import may_reuse
 
 #: Elements worked on at a time on a processor, so that steps in between stay in its cache.
-_BLOCK = 2**17
-_POOL = {1: F.avg_pool2d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_BLOCK = 2**19
 
 
 class Geometry(NamedTuple):
@@ -55,49 +53,36 @@ def convolution_gradient(
 
 def box(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
     """Sum each map ``(N, G, *in)`` under the moving window. Sums of squares stay exact zeros on zeros."""
-    stride, padding, dilation, _ = geometry
-    if any(gap > 1 for gap in dilation):  # pooling knows no gaps
-        return _box_by_convolution(maps, window, geometry)
-    maps = F.pad(maps, geometry.both_sides()) if any(padding) else maps
-    if len(window) == 1:
-        return F.avg_pool2d(maps.unsqueeze(2), (1, *window), (1, *stride), divisor_override=1).squeeze(2)
-    return _POOL[len(window)](maps, window, stride, divisor_override=1)
-
-
-def _box_by_convolution(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
-    groups = maps.shape[1]
-    precise = exact(maps)
-    ones = precise.new_ones((groups, 1, *window))
-    return convolve(precise, ones, geometry._replace(groups=groups)).to(maps.dtype)
-
-
-def exact(maps: Tensor) -> Tensor:
-    """Maps in a type that no convolution rounds: on CUDA, float32 may go through TF32's ten bits."""
-    return maps.double() if maps.device.type == "cuda" else maps
+    precise = _exact(maps)
+    ones = precise.new_ones((maps.shape[1], 1, *window))
+    return convolve(precise, ones, geometry._replace(groups=maps.shape[1])).to(maps.dtype)
 
 
 def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
     """Hand each window's entry of ``maps`` back to every position it covers: the transpose of :func:`box`."""
     stride, padding, dilation, _ = geometry
     reach = [gap * (size - 1) for size, gap in zip(window, dilation, strict=True)]
-    if all(step == 1 for step in stride):
-        around = tuple(far - width for far, width in zip(reach, padding, strict=True))
-        return box(_pad_or_crop(maps, around), window, geometry.without_padding())
-    groups, dims = maps.shape[1], len(window)
-    left_over = [
-        size - ((out - 1) * step - 2 * width + far + 1)
+    around = tuple(far - width for far, width in zip(reach, padding, strict=True))
+    if all(step == 1 for step in stride) and min(around) >= 0:  # a box again, and faster as such
+        return box(maps, window, geometry._replace(padding=around))
+    beyond = [
+        size + 2 * width - far - 1 - (out - 1) * step
         for size, out, step, width, far in zip(
             like.shape[2:], maps.shape[2:], stride, padding, reach, strict=True
         )
     ]
-    precise = exact(maps)
+    groups, precise = maps.shape[1], _exact(maps)
     ones = precise.new_ones((groups, 1, *window))
-    spread = _TRANSPOSED[dims](precise, ones, None, stride, padding, left_over, groups, dilation)
+    spread = torch.convolution(precise, ones, None, stride, padding, dilation, True, beyond, groups)
     return spread.to(maps.dtype)
 
 
-def _pad_or_crop(maps: Tensor, around: tuple[int, ...]) -> Tensor:
-    return F.pad(maps, [side for width in reversed(around) for side in (width, width)])
+def _exact(maps: Tensor) -> Tensor:
+    """Maps in a type that no convolution rounds: on CUDA that of a float32 map may go through TF32's ten bits.
+
+    One of several groups, a map each, does not.
+    """
+    return maps.double() if maps.device.type == "cuda" and maps.shape[1] == 1 else maps
 
 
 def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
