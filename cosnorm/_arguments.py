@@ -34,6 +34,12 @@ def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
                 f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
                 f"convert it first, for example {role}.float()"
             )
+        sparse = role == "input" and name == "cosine_linear" and tensor.layout == torch.sparse_csr
+        if tensor.layout != torch.strided and not sparse:
+            raise TypeError(
+                f"{name}: {role} has layout {tensor.layout}; pass {role}.to_dense()"
+                + (f", or {role}.to_sparse_csr() if it is a matrix" if name == "cosine_linear" else "")
+            )
     if input.dtype != weight.dtype and not autocasts(input.device):
         raise TypeError(
             f"{name}: input is {input.dtype} but weight is {weight.dtype}; "
@@ -43,6 +49,18 @@ def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
         raise ValueError(
             f"{name}: input is on {input.device} but weight is on {weight.device}; "
             "move one, for example input.to(weight.device)"
+        )
+
+
+def check_sparse(name: str, input: Tensor) -> None:
+    """Refuse a sparse input that has no sparse arithmetic or of which a gradient is wanted."""
+    if input.dim() != 2:
+        raise ValueError(f"{name}: sparse input must be a matrix, got shape {tuple(input.shape)}")
+    if input.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name}: sparse input must be float32 or float64, got {input.dtype}")
+    if input.requires_grad:
+        raise ValueError(
+            f"{name}: sparse input gets no gradient; pass input.detach(), or input.to_dense() for one"
         )
 
 

@@ -12,7 +12,16 @@ from torch.autograd import Function
 
 from cosnorm._kept import can_watch, keep, kept
 from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches
-from cosnorm._vectors import HALF, Vectors, may_reuse, prepare, remember_signature, remove_radial_part, subtract, times
+from cosnorm._vectors import (
+    HALF,
+    Vectors,
+    may_reuse,
+    prepare,
+    remember_signature,
+    remove_radial_part,
+    subtract,
+    times,
+)
 from cosnorm._windows import (
     Geometry,
     blocks,
@@ -26,7 +35,6 @@ from cosnorm._windows import (
     per_group,
     split,
 )
-
 
 #: Outputs for each entry of the input from which on a convolution is done in parts.
 _WIDE = 4
@@ -207,7 +215,7 @@ def input_gradient(pull: Tensor, along: Tensor, x: Patches, window: tuple[int, .
 def _less(
     pull: Tensor, values: Tensor, covered: Tensor, mean: Tensor | None, unit: Tensor, groups: int
 ) -> Tensor:
-    """``pull`` less the radial parts of the patches that cover a position, in the memory of ``pull`` if free."""
+    """``pull`` less the radial parts of the patches that cover a position, in its own memory if free."""
     radial = split(values.to(unit.dtype), groups) * covered.unsqueeze(2)
     radial = radial if mean is None else radial - mean.unsqueeze(2)
     return subtract(pull, join(radial), unit)
@@ -266,14 +274,15 @@ class CosineConvolution(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        cosine, input, weight, *reciprocals = kept(ctx)
+        cosine, (input, weight, *reciprocals) = kept(ctx)
         if torch.is_grad_enabled():
-            cosine, reciprocals, ctx.shifted = None, (None, None), None
+            return _backward(ctx, grads[0], input, weight, None, (None, None), None)
         return _backward(ctx, grads[0], input, weight, cosine, reciprocals, ctx.shifted)
 
     @staticmethod
     def jvp(ctx: Any, *moves: Tensor | None) -> Tensor:
-        return tangent(*ctx.saved_tensors[:2], ctx.geometry, ctx.options, moves)
+        input, weight = ctx.saved_tensors
+        return tangent(input, weight, ctx.geometry, ctx.options, moves)
 
 
 def _backward(
@@ -286,9 +295,9 @@ def _backward(
     shifted: bool | None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the five arguments, from what was kept; None is computed again."""
-    window = tuple(weight.shape[2:])
-    x = prepare_patches(input, window, ctx.geometry, *ctx.options, reciprocals[0], shifted)
-    w = prepare(weight.reshape(len(weight), -1), *ctx.options, reciprocals[1])
+    window, (centered, constant) = tuple(weight.shape[2:]), ctx.options
+    x = prepare_patches(input, window, ctx.geometry, centered, constant, reciprocals[0], shifted)
+    w = prepare(weight.reshape(len(weight), -1), centered, constant, reciprocals[1])
     cosine = cosines(x, w, weight.shape) if cosine is None else cosine
     grad_input, grad_weight = gradients(ctx.needs_input_grad, grad, cosine, x, w, weight.shape)
     if x.shifted and grad_input is not None:  # the input was padded by hand
@@ -314,7 +323,8 @@ class CosineConvolutionCompiled(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        input, weight, ctx.geometry, *ctx.options = inputs
+        input, weight, ctx.geometry, centered, constant = inputs
+        ctx.options = centered, constant
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(input, weight, *output[1:])
@@ -339,5 +349,5 @@ class CosineConvolutionTransformed(CosineConvolutionCompiled):
 
     @staticmethod
     def jvp(ctx: Any, *moves: Tensor | None) -> tuple[Tensor | None, ...]:
-        moved = tangent(*ctx.saved_tensors[:2], ctx.geometry, ctx.options, moves)
-        return moved, None, None, None
+        input, weight, *_ = ctx.saved_tensors
+        return tangent(input, weight, ctx.geometry, ctx.options, moves), None, None, None

@@ -19,7 +19,7 @@ def can_watch(*tensors: Tensor) -> bool:
 
 
 class Watch:
-    """Tells whether a tensor was overwritten since, as by ``nn.ReLU(inplace=True)``; holds no memory of it."""
+    """Tells whether a tensor was overwritten, as by ``nn.ReLU(inplace=True)``; holds no memory of it."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._twin = tensor.detach()  # has the tensor's count of changes
@@ -43,7 +43,7 @@ def keep(ctx: Any, output: Tensor, *others: Tensor | None) -> None:
     ctx.save_for_backward(output.data, *others)
 
 
-def kept(ctx: Any) -> tuple[Tensor | None, ...]:
+def kept(ctx: Any) -> tuple[Tensor | None, list[Any]]:
     """The output, or None if it was overwritten, and the others."""
     output, *others = ctx.saved_tensors
-    return None if ctx.watch.overwritten else output, *others
+    return None if ctx.watch.overwritten else output, others

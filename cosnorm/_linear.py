@@ -34,11 +34,12 @@ def apply(input: Tensor, weight: Tensor, centered: bool, constant: float) -> Ten
 
 def cosines(x: Vectors, w: Vectors) -> Tensor:
     """Equation 3 for prepared rows: products first, lengths after. Rounding may leave [-1, 1] by a hair."""
-    products = F.linear(x.values, w.values).to(x.reduced.dtype)
     if x.mean is not None and w.mean is not None:
-        products = products - _outer(x.mean * x.count, w.mean)
+        products = torch.outer(x.mean * x.components, w.mean).addmm_(x.values, w.values.mT, beta=-1)
+    else:
+        products = F.linear(x.values, w.values).to(x.reduced.dtype)
     if x.appended is not None and w.appended is not None:
-        products = products + _outer(x.appended, w.appended)
+        products += _outer(x.appended, w.appended)
     return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
 
@@ -114,7 +115,7 @@ class CosineLinear(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        cosine, *saved = kept(ctx)
+        cosine, saved = kept(ctx)
         if torch.is_grad_enabled():
             x, w = (prepare(rows, *ctx.options) for rows in (saved[0], saved[3]))
             cosine = cosines(x, w)
@@ -125,7 +126,8 @@ class CosineLinear(Function):
 
     @staticmethod
     def jvp(ctx: Any, *moves: Tensor | None) -> Tensor:
-        return tangent(*ctx.saved_tensors[:2], ctx.options, moves)
+        input, weight = ctx.saved_tensors
+        return tangent(input, weight, ctx.options, moves)
 
 
 class CosineLinearCompiled(Function):
@@ -148,7 +150,8 @@ class CosineLinearCompiled(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        input, weight, *ctx.options = inputs
+        input, weight, centered, constant = inputs
+        ctx.options = centered, constant
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(input, weight, *output[1:])
@@ -158,15 +161,15 @@ class CosineLinearCompiled(Function):
         if grads[0] is None:
             return (None,) * 4
         input, weight, cosine, input_reciprocal, weight_reciprocal = ctx.saved_tensors
-        again = torch.is_grad_enabled()
-        x = prepare(input, *ctx.options, None if again else input_reciprocal)
-        w = prepare(weight, *ctx.options, None if again else weight_reciprocal)
+        again, (centered, constant) = torch.is_grad_enabled(), ctx.options
+        x = prepare(input, centered, constant, None if again else input_reciprocal)
+        w = prepare(weight, centered, constant, None if again else weight_reciprocal)
         cosine = cosines(x, w) if again else cosine
         return *gradients(ctx.needs_input_grad, grads[0], cosine, x, w), None, None
 
 
 class CosineLinearTransformed(CosineLinearCompiled):
-    """For the transforms of torch.func: forward-mode derivatives besides, which torch.compile cannot trace."""
+    """For the transforms of torch.func: forward mode besides, which torch.compile cannot trace."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -175,7 +178,8 @@ class CosineLinearTransformed(CosineLinearCompiled):
 
     @staticmethod
     def jvp(ctx: Any, *moves: Tensor | None) -> tuple[Tensor | None, ...]:
-        return tangent(*ctx.saved_tensors[:2], ctx.options, moves), None, None, None
+        input, weight, *_ = ctx.saved_tensors
+        return tangent(input, weight, ctx.options, moves), None, None, None
 
 
 def _outer(a: Tensor | float, b: Tensor | float) -> Tensor | float:

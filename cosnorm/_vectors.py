@@ -39,7 +39,7 @@ class Vectors(NamedTuple):
     mean: Tensor | None = None
 
     @property
-    def count(self) -> int:
+    def components(self) -> int:
         """Components of a vector, with the appended one."""
         return self.values.shape[-1] + (self.appended is not None)
 

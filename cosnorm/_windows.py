@@ -78,7 +78,7 @@ def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry
 
 
 def _exact(maps: Tensor) -> Tensor:
-    """Maps in a type that no convolution rounds: on CUDA that of a float32 map may go through TF32's ten bits.
+    """Maps in a type that no convolution rounds further: on CUDA one of float32 may use TF32's ten bits.
 
     One of several groups, a map each, does not.
     """

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosnorm import _convolution, _linear
+from cosnorm import _convolution, _linear, _sparse
 from cosnorm._arguments import (
     autocasts,
     check_channels,
     check_constant,
     check_extent,
+    check_sparse,
     check_tensors,
     per_dimension,
     reject_unknown,
@@ -49,7 +50,9 @@ def cosine_linear(
     Parameters
     ----------
     input
-        Shape ``(*, in_features)``, of dtype float16, bfloat16, float32 or float64.
+        Shape ``(*, in_features)``, of dtype float16, bfloat16, float32 or float64. Or a matrix in layout
+        :data:`torch.sparse_csr` of float32 or float64, which is not made dense and gets no gradient;
+        the weight's is dense (:mod:`cosnorm.training.sparse` trains without that).
     weight
         Shape ``(out_features, in_features)``, same dtype and device.
     centered
@@ -96,6 +99,9 @@ def cosine_linear(
             f"weight {tuple(weight.shape)}: {weight.shape[1]}"
         )
     input, weight = _autocast(name, input, weight)
+    if input.layout == torch.sparse_csr:
+        check_sparse(name, input)
+        return _sparse.apply(input, weight, bool(centered), float(constant))
     rows = input if input.dim() == 2 else input.reshape(-1, weight.shape[1])
     cosines = _linear.apply(rows, weight, bool(centered), float(constant))
     return cosines if input.dim() == 2 else cosines.view(*input.shape[:-1], len(weight))
@@ -122,7 +128,9 @@ def cosine_conv1d(
     >>> cosine_conv1d(torch.ones(1, 2, 5), torch.ones(3, 2, 3)).shape
     torch.Size([1, 3, 3])
     """
-    return _cosine_convolution(1, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        1, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def cosine_conv2d(
@@ -181,7 +189,9 @@ def cosine_conv2d(
     tensor([[[[0.8300, 0.8720],
               [0.9370, 0.9480]]]])
     """
-    return _cosine_convolution(2, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        2, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def cosine_conv3d(
@@ -205,7 +215,9 @@ def cosine_conv3d(
     >>> cosine_conv3d(torch.ones(1, 2, 5, 5, 5), torch.ones(3, 2, 3, 3, 3), padding=1).shape
     torch.Size([1, 3, 5, 5, 5])
     """
-    return _cosine_convolution(3, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        3, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def _cosine_convolution(

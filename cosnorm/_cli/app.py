@@ -116,10 +116,12 @@ def bench(
     repeats: Annotated[int, typer.Option(help=BENCH_HELP["repeats"])] = 30,
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
     threads: Annotated[int, typer.Option(help=BENCH_HELP["threads"])] = 1,
+    dtype: Annotated[str, typer.Option(help=BENCH_HELP["dtype"])] = "float32",
+    compiled: Annotated[bool, typer.Option("--compiled", help=BENCH_HELP["compiled"])] = False,
     output: Annotated[Path | None, typer.Option(help=BENCH_HELP["output"])] = None,
 ) -> None:
     """Time the layers beside the plain ones and other ways to compute cosines, forward and backward."""
-    raise typer.Exit(guarded(lambda: run_bench(cases, repeats, device, threads, output)))
+    raise typer.Exit(guarded(lambda: run_bench(cases, repeats, device, threads, dtype, compiled, output)))
 
 
 @app.command()

@@ -12,11 +12,21 @@ HELP = {
     "cases": "Which shapes, with commas; default all: " + ", ".join(benchmarking.CASES) + ".",
     "repeats": "Rounds after the burn-in.",
     "threads": "Processor threads.",
+    "dtype": "What is timed: " + ", ".join(benchmarking.DTYPES) + ".",
+    "compiled": "Add the cosine layers as torch.compile makes them.",
     "output": "File to keep the result in, every round of it.",
 }
 
 
-def bench(cases: str, repeats: int, device: str, threads: int, output: Path | None) -> None:
+def bench(
+    cases: str,
+    repeats: int,
+    device: str,
+    threads: int,
+    dtype: str,
+    compiled: bool,
+    output: Path | None,
+) -> None:
     """Print a table a case as soon as it is measured.
 
     Raises
@@ -32,6 +42,8 @@ def bench(cases: str, repeats: int, device: str, threads: int, output: Path | No
         keys,
         repeats=repeats,
         device=resolve_device(device).type,
+        dtype=dtype,
+        compiled=compiled,
         on_comparison=lambda comparison: print(f"\n{comparison}", flush=True),
     )
     print(f"\n{result.legend}", flush=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from typing import cast
 
+import torch
 from torch import nn
 
 from cosnorm import CosineConv2d, CosineLinear
 from cosnorm.benchmarking import contenders
+from cosnorm.benchmarking.models import ResidualNetwork, VisionTransformer
+from cosnorm.convert import convert
 
 #: Makes a layer.
 Make = Callable[[], nn.Module]
@@ -31,9 +35,9 @@ class Case:
     input
         Shape of the input.
     contenders
-        By name, the plain layer first; those that compute cosines are in ``cosines``.
+        By name, the plain layer or network first; those that compute cosines are in ``cosines``.
     cosines
-        Names of the contenders whose output is the cosine of input and weight.
+        Names of the contenders whose output is the cosine of input and weight; none in a network.
     left_out
         By name, why a contender does not take part.
     """
@@ -107,6 +111,29 @@ def convolution(key: str, what: str, batch: int, channels: int, filters: int, si
     return Case(key, title, (batch, channels, size, size), made, cosines)
 
 
+def network(key: str, what: str, make: Make, shape: tuple[int, ...]) -> Case:
+    """A whole network, as it is and with its layers converted; its output layer stays as it is."""
+    made: dict[str, Make] = {
+        "as built": make,
+        "converted to cosine": lambda: convert(make(), "cosine"),
+        "converted to centered": lambda: convert(make(), "centered"),
+    }
+    return Case(key, f"{what}, {' x '.join(map(str, shape))}", shape, made, ())
+
+
+def with_compiled(case: Case) -> Case:
+    """The case with its first contender and the cosine layers once more, through :func:`torch.compile`."""
+
+    def compiled(make: Make) -> Make:
+        return lambda: cast(nn.Module, torch.compile(make()))
+
+    ours = [
+        name for name in case.contenders if name == case.plain or name.startswith(("Cosine", "converted"))
+    ]
+    more = {f"{name}, compiled": compiled(case.contenders[name]) for name in ours}
+    return replace(case, contenders={**case.contenders, **more})
+
+
 #: The paper's layers, and those of networks that people train now.
 CASES: dict[str, Case] = {
     case.key: case
@@ -125,5 +152,7 @@ CASES: dict[str, Case] = {
         convolution("resnet-4", "ResNet-50's fourth stage", 8, 256, 256, 14, 3),
         convolution("resnet-5", "ResNet-50's fifth stage", 8, 512, 512, 7, 3),
         convolution("resnet-1x1", "a 1x1 convolution of ResNet-50", 8, 256, 64, 56, 1),
+        network("vit", "a vision transformer of four layers", VisionTransformer, (4, 3, 224, 224)),
+        network("resnet", "ResNet-50 with one block a stage", ResidualNetwork, (4, 3, 128, 128)),
     )
 }

@@ -18,6 +18,8 @@ from cosnorm.record import significant
 BURN_IN = 3
 #: Seconds that a contender's calls of one round last at least, for the clock's sake.
 LEAST = 2e-3
+#: What a layer is checked and may be timed in.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Examples on which the outputs are compared with float64.
 _CHECKED = 2
 #: Largest error of a cosine in float32, in units of 1, above which nothing is timed.
@@ -90,7 +92,9 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(case: Case, *, repeats: int = 30, device: str = "cpu", seed: int = 0) -> Comparison:
+def compare(
+    case: Case, *, repeats: int = 30, device: str = "cpu", dtype: str = "float32", seed: int = 0
+) -> Comparison:
     """Check every cosine against float64, then measure all contenders in turn.
 
     Parameters
@@ -98,19 +102,24 @@ def compare(case: Case, *, repeats: int = 30, device: str = "cpu", seed: int = 0
     repeats
         Rounds after the burn-in, at least 2.
     device
-        ``"cpu"`` or ``"cuda"``.
+        ``"cpu"`` or ``"cuda"``. On CUDA a pass is captured once and replayed as a graph, so that the time
+        is the device's and not the interpreter's.
+    dtype
+        What is timed: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     seed
         Of input and weights, which are normal.
 
     Raises
     ------
     ValueError
-        If ``repeats`` is less than 2.
+        If ``repeats`` is less than 2, or ``dtype`` is none of these.
     RuntimeError
         If a contender that should give cosines is off by more than :data:`TOLERANCE` in float32.
     """
     if repeats < 2:
         raise ValueError(f"repeats must be at least 2, for quartiles need them; got {repeats}")
+    if dtype not in DTYPES:
+        raise ValueError(f"there is no dtype {dtype!r} to time; choose from {', '.join(DTYPES)}")
     torch.manual_seed(seed)
     layers = {name: make().to(device) for name, make in case.contenders.items()}
     share_weights(case, layers)
@@ -118,9 +127,10 @@ def compare(case: Case, *, repeats: int = 30, device: str = "cpu", seed: int = 0
     for name, found in errors.items():
         if not found["float32"] <= TOLERANCE:
             raise RuntimeError(f"{case.title}: {name} is off by {found['float32']:.1e}; nothing was timed")
-    x = torch.randn(case.input, device=device).requires_grad_()
-    passes = {name: pass_of(layer, x) for name, layer in layers.items()}
-    seconds = in_turn(passes, repeats)
+    x = torch.randn(case.input, device=device).to(DTYPES[dtype]).requires_grad_()
+    passes = {name: pass_of(layer.to(DTYPES[dtype]), x) for name, layer in layers.items()}
+    timed = {name: captured(run) for name, run in passes.items()} if x.is_cuda else passes
+    seconds = in_turn(timed, repeats)
     costs = {
         name: Cost(
             seconds=tuple(significant(value) for value in seconds[name]),
@@ -135,6 +145,8 @@ def compare(case: Case, *, repeats: int = 30, device: str = "cpu", seed: int = 0
 
 def share_weights(case: Case, layers: dict[str, nn.Module]) -> None:
     """Give every contender that computes cosines the first one's weight."""
+    if not case.cosines:
+        return
     first, *others = case.cosines
     weight = layers[first].get_parameter("weight")
     with torch.no_grad():
@@ -146,14 +158,14 @@ def errors_of(layer: nn.Module, case: Case, device: str) -> dict[str, float]:
     """Largest deviation of a layer from the cosine in float64, by the dtype it computes in."""
     x = torch.randn(_CHECKED, *case.input[1:], device=device)
     found = {}
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    for key, dtype in DTYPES.items():
         weight = layer.get_parameter("weight").detach()
         rounded, kept = x.to(dtype), weight.to(dtype)
         expected = cosines(rounded.double(), kept.double())
         with torch.no_grad():
             output = torch.func.functional_call(layer, {"weight": kept}, (rounded,))
         error = (output.double() - expected).abs().max().item()
-        found[str(dtype).removeprefix("torch.")] = significant(error, 2)
+        found[key] = significant(error, 2)
     return found
 
 
@@ -172,6 +184,20 @@ def pass_of(layer: nn.Module, x: Tensor) -> Callable[[], object]:
     with torch.no_grad():
         upstream = torch.randn_like(layer(x))
     return lambda: torch.autograd.grad(layer(x), wanted, upstream)
+
+
+def captured(run: Callable[[], object]) -> Callable[[], object]:
+    """A pass as a CUDA graph: the same kernels, without the interpreter between them."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # capture wants kernels chosen and memory laid out before it begins
+        for _ in range(BURN_IN):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
 
 
 def in_turn(passes: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:

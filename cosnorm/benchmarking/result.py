@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from cosnorm import _atomic, provenance
-from cosnorm.benchmarking.cases import CASES
+from cosnorm.benchmarking.cases import CASES, with_compiled
 from cosnorm.benchmarking.comparing import Comparison, Cost, compare
 from cosnorm.record import RecordError
 
@@ -41,7 +41,8 @@ class Result:
         """Where it was measured, and what the columns are."""
         facts = self.provenance
         return (
-            f"{facts['device_name']}, {facts['threads']} thread(s), torch {facts['torch']}\n"
+            f"{facts['device_name']}, {facts['threads']} thread(s), torch {facts['torch']}, "
+            f"{facts.get('dtype', 'float32')}\n"
             "Forward and backward. Ratio: median over rounds of the time divided by the plain layer's in\n"
             "the same round. Saved: kept for the backward pass. Peak: most memory at a time, less the plain\n"
             "layer's."
@@ -57,14 +58,19 @@ def measure(
     *,
     repeats: int = 30,
     device: str = "cpu",
+    dtype: str = "float32",
+    compiled: bool = False,
     on_comparison: Callable[[Comparison], None] | None = None,
 ) -> Result:
     """Compare the contenders of the cases named, or of all.
 
+    ``compiled`` adds the cosine layers as :func:`torch.compile` makes them, which fuses what follows and
+    precedes their products; on a processor that needs a C++ compiler. The rest is as for :func:`compare`.
+
     Raises
     ------
     ValueError
-        If there is no such case, or ``repeats`` is less than 2.
+        If there is no such case, ``repeats`` is less than 2, or ``dtype`` is not among those timed.
     """
     chosen = list(CASES) if keys is None else list(keys)
     unknown = [key for key in chosen if key not in CASES]
@@ -72,10 +78,11 @@ def measure(
         raise ValueError(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(CASES)}")
     found = {}
     for key in chosen:
-        found[key] = compare(CASES[key], repeats=repeats, device=device)
+        case = with_compiled(CASES[key]) if compiled else CASES[key]
+        found[key] = compare(case, repeats=repeats, device=device, dtype=dtype)
         if on_comparison is not None:
             on_comparison(found[key])
-    return Result(found, provenance.environment(torch.device(device)))
+    return Result(found, {**provenance.environment(torch.device(device)), "dtype": dtype})
 
 
 def write(result: Result, path: Path | str) -> Path:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from cosnorm import benchmarking
+from cosnorm import CosineConv2d, CosineLinear, benchmarking
 from cosnorm.benchmarking import CASES, Case, Comparison, Cost, Result, comparing, contenders, memory
-from cosnorm.benchmarking.cases import convolution, linear
+from cosnorm.benchmarking.cases import convolution, linear, network, with_compiled
+from cosnorm.benchmarking.models import ResidualNetwork, VisionTransformer
 from cosnorm.record import RecordError
 
 SMALL = {
@@ -24,7 +25,7 @@ SMALL = {
 
 @pytest.mark.parametrize("case", [*CASES.values(), *SMALL.values()], ids=lambda case: case.key)
 def test_contenders_have_one_shape_and_start_with_the_plain_layer(case: Case) -> None:
-    assert case.plain in ("nn.Linear", "nn.Conv2d")
+    assert case.plain in ("nn.Linear", "nn.Conv2d", "as built")
     assert set(case.cosines) <= set(case.contenders)
     assert not set(case.left_out) & set(case.contenders)
     with torch.device("meta"):
@@ -41,6 +42,80 @@ def test_every_contender_that_is_called_a_cosine_is_one(case: Case) -> None:
         errors = comparing.errors_of(layer, case, "cpu")
         assert errors["float32"] < 1e-6, name
         assert errors["float32"] < errors["float16"] < errors["bfloat16"] < 0.02, name
+
+
+@pytest.mark.parametrize(
+    ("make", "linear_layers", "convolutions"),
+    [
+        # Two linear layers an encoder layer, its attention's stay; the head stays.
+        (lambda: VisionTransformer(32, 8, 16, 2), 4, 1),
+        # The stem, and four convolutions a block.
+        (lambda: ResidualNetwork(8), 0, 17),
+    ],
+    ids=["vit", "resnet"],
+)
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_converted_network_computes_cosines_and_trains(
+    make, linear_layers: int, convolutions: int, centered: bool
+) -> None:
+    torch.manual_seed(0)
+    case = network("small", "a small network", make, (4, 3, 32, 32))
+    model = case.contenders["converted to centered" if centered else "converted to cosine"]()
+    made = [layer for layer in model.modules() if isinstance(layer, CosineLinear | CosineConv2d)]
+    assert sum(isinstance(layer, CosineLinear) for layer in made) == linear_layers
+    assert sum(isinstance(layer, CosineConv2d) for layer in made) == convolutions
+    assert all(layer.centered == centered for layer in made)
+    seen: list[float] = []
+    for layer in made:
+        layer.register_forward_hook(lambda _, __, output: seen.append(output.abs().max().item()))
+    x, wanted = torch.randn(case.input), torch.arange(4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(40):
+        loss = nn.functional.cross_entropy(model(x), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert len(seen) == 40 * len(made)
+    assert max(seen) <= 1.0
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"
+)  # torch's own
+def test_compiled_contenders_are_the_cosine_layers_and_the_plain_one() -> None:
+    case = with_compiled(SMALL["row"])
+    more = set(case.contenders) - set(SMALL["row"].contenders)
+    assert more == {f"{name}, compiled" for name in ("nn.Linear", "CosineLinear", "CosineLinear, centered")}
+    assert case.plain == "nn.Linear"
+    assert isinstance(case.contenders["CosineLinear, compiled"](), torch._dynamo.OptimizedModule)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_timed_in_half_precision(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def note(layer: nn.Module, x: torch.Tensor) -> object:
+        seen.update((x.dtype, *(p.dtype for p in layer.parameters())))
+        return lambda: None
+
+    monkeypatch.setattr(comparing, "pass_of", note)
+    benchmarking.compare(SMALL["row"], repeats=2, dtype=dtype)
+    assert seen == {benchmarking.DTYPES[dtype]}
+
+
+def test_a_dtype_that_nobody_times() -> None:
+    with pytest.raises(ValueError, match="no dtype 'int8' to time; choose from float32, bfloat16, float16"):
+        benchmarking.compare(SMALL["row"], dtype="int8")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("case", SMALL.values(), ids=lambda case: case.key)
+def test_on_cuda_every_contender_can_be_captured(case: Case) -> None:
+    found = benchmarking.compare(case, repeats=2, device="cuda")
+    assert all(min(cost.seconds) > 0 for cost in found.costs.values())
 
 
 def test_a_wrong_cosine_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ def test_all_cases_are_printed_and_kept(tmp_path: Path) -> None:
         (["--repeats", "1"], "repeats must be at least 2"),
         (["--threads", "0"], "--threads must be at least 1"),
         (["--device", "tpu"], "tpu"),
+        (["--dtype", "int8"], "there is no dtype 'int8' to time; choose from float32, bfloat16, float16"),
     ],
 )
 def test_what_is_not_understood(options: list[str], message: str) -> None:
