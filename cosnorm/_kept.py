@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+#: Modes in which tensors have no numbers, or are recorded for later.
+_TRACING = tuple(torch._C._TorchDispatchModeKey.__members__.values())  # pyright: ignore[reportAttributeAccessIssue]
+
 
 def can_watch(*tensors: Tensor) -> bool:
     """Whether these are ordinary tensors that nothing traces, transforms or intercepts."""
@@ -14,7 +17,7 @@ def can_watch(*tensors: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
         and not torch._C._are_functorch_transforms_active()  # pyright: ignore[reportAttributeAccessIssue]
-        and not torch._C._len_torch_dispatch_stack()  # pyright: ignore[reportAttributeAccessIssue]
+        and not any(torch._C._get_dispatch_mode(mode) for mode in _TRACING)  # pyright: ignore[reportAttributeAccessIssue]
     )
 
 

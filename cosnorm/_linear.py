@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,26 +57,33 @@ def gradients(
     input_along, weight_along = along.sum(-1), along.sum(0)
     del along  # its memory serves for what follows
     scaled = times(grad * w.reduced, x.reduced.unsqueeze(-1)).to(x.values.dtype)
-    grad_input = tangents(scaled, w, x, input_along) if needed[0] else None
-    grad_weight = tangents(scaled.mT, x, w, weight_along) if needed[1] else None
+    grad_input = grad_weight = None
+    if needed[0]:
+        grad_input = tangents(scaled, w, x, x.reduced, input_along * x.reduced)
+    if needed[1]:
+        grad_weight = tangents(scaled.mT, x, w, weight_along * w.reduced.square())
     return grad_input, grad_weight
 
 
-def tangents(scaled: Tensor, others: Vectors, rows: Vectors, along: Tensor) -> Tensor:
-    """Pull each of ``rows`` towards ``others`` by ``scaled``, and take out what goes along the row.
+def tangents(scaled: Tensor, others: Vectors, rows: Vectors, *factors: Tensor) -> Tensor:
+    """Pull each of ``rows`` towards ``others`` by ``scaled``, less the row times its ``factors``.
 
-    What goes along a row is subtracted before the product is added: a matrix product adds to a
-    matrix in the time it takes to write one, so a pass over the rows is saved.
+    What goes along a row is written first and the product added to it: a matrix product adds to a
+    matrix in the time it takes to write one, so a pass over the rows is saved. Of inputs, several
+    factors keep squares of reciprocal lengths within range; weights are many, and get one.
     """
-    coefficient = along * rows.reduced
     if rows.values.dtype in HALF:
-        pull = (scaled @ others.values).to(along.dtype)
-        gradient = subtract(pull, rows.values, (coefficient * rows.reduced).unsqueeze(-1))
+        pull = (scaled @ others.values).to(rows.reduced.dtype)
+        gradient = subtract(pull, rows.values, functools.reduce(torch.mul, factors).unsqueeze(-1))
         gradient = gradient if rows.scale is None else times(gradient, rows.scale.unsqueeze(-1))
         return gradient.to(scaled.dtype)
-    radial = times(rows.values * rows.reduced.unsqueeze(-1), coefficient.unsqueeze(-1))
+    first, *more = (factor.unsqueeze(-1) for factor in factors)
+    radial = rows.values * first
+    for factor in more:
+        radial = times(radial, factor)
     if rows.mean is not None and others.mean is not None:
-        radial += (scaled @ others.mean - coefficient * rows.reduced * rows.mean).unsqueeze(-1)
+        shift = functools.reduce(torch.mul, factors, rows.mean)
+        radial += (scaled @ others.mean - shift).unsqueeze(-1)
     if may_reuse(radial, scaled):
         return radial.addmm_(scaled, others.values, beta=-1)
     return scaled @ others.values - radial
