@@ -95,7 +95,9 @@ def parts_of(x: Patches, outputs: int) -> list[slice]:
     While a part of them is in cache, all is done with it that has to be done.
     """
     inputs = x.values.numel()
-    return blocks(x.values, outputs // inputs) if outputs >= _WIDE * max(1, inputs) else [slice(None)]
+    if outputs < _WIDE * max(1, inputs) or x.values.dim() == 5:  # torch lays a single volume out its own way
+        return [slice(None)]
+    return blocks(x.values, outputs // inputs)
 
 
 def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
