@@ -112,12 +112,14 @@ def draw(root: Path = repository.ROOT) -> str:
         ha="left",
         fontsize=12,
     )
-    left, right = figure.add_gridspec(1, 2, width_ratios=(1, 2.6))
-    upper, lower = left.subgridspec(2, 1).subplots(sharex=True, sharey=True)
+    grid = figure.add_gridspec(2, 2, width_ratios=(1, 2.6))
+    upper = figure.add_subplot(grid[0, 0])
+    lower = figure.add_subplot(grid[1, 0], sharex=upper, sharey=upper)
     _bars(upper, "$w$", setting["units"][0], plots.COLORS["cosine"])
     _bars(lower, "$x$", setting["examples"][0], plots.COLORS["none"])
+    upper.tick_params(labelbottom=False)
     lower.set_xlabel("component")
-    _table(figure.add_subplot(right), columns(root))
+    _table(figure.add_subplot(grid[:, 1]), columns(root))
     return plots.to_svg(figure) + mark(root)
 
 
@@ -141,7 +143,14 @@ def _table(axes: Axes, found: dict[str, dict[str, float]]) -> None:
         for i, key in enumerate(NAMES):
             kept = j > 0 and abs(row[key] - start[key]) <= 1e-9
             value = f"{row[key]:.3f}".replace("-", "\N{MINUS SIGN}")
-            axes.text(j + 0.35, i, value, ha="right", weight="bold" if kept else "normal", alpha=1 if kept or not j else 0.65)
+            axes.text(
+                j + 0.35,
+                i,
+                value,
+                ha="right",
+                weight="bold" if kept else "normal",
+                alpha=1 if kept or not j else 0.65,
+            )
     for i, (key, name) in enumerate(NAMES.items()):
         axes.plot(-1.85, i - 0.12, plots.MARKERS[key], color=plots.COLORS[key], clip_on=False)
         axes.text(-1.65, i, name)
@@ -150,7 +159,9 @@ def _table(axes: Axes, found: dict[str, dict[str, float]]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the picture and say where."""
-    argparse.ArgumentParser(prog="python -m tools.playground_figure", description=__doc__).parse_args(arguments)
+    argparse.ArgumentParser(prog="python -m tools.playground_figure", description=__doc__).parse_args(
+        arguments
+    )
     (repository.ROOT / TARGET).write_text(draw(), encoding="utf-8", newline="\n")
     print(f"wrote {TARGET}")
     return 0

@@ -376,8 +376,8 @@
 
     const live = html("div", { class: "live", role: "group", "aria-label": "Invariance playground" },
       html("div", { class: "drawing" }, drawing),
-      html("div", { class: "controls" }, dimensionControls(), sideControls("w"), sideControls("x")),
-      html("div", { class: "readouts" }, table(), status));
+      html("div", { class: "readouts" }, table(), status),
+      html("div", { class: "controls" }, dimensionControls(), sideControls("w"), sideControls("x")));
     show("2");
     place.before(live);
     figure.classList.add("is-live");
