@@ -90,20 +90,23 @@
     ["weight", "weight norm", "w · x / ‖w‖"],
     ["cosine", "cosine", "w · x / (‖w‖ ‖x‖)"],
     ["centered", "Pearson", "cosine of w and x less their means"],
-    ["layer", "layer norm", "of w · x, among the four units"],
-    ["batch", "batch norm", "of w · x, among the four examples"],
+    ["layer", "layer norm", "of w · x, among all units"],
+    ["batch", "batch norm", "of w · x, among all examples"],
   ];
   const NAMES = { w: "weights", x: "input" };
-  const COMPANY = { w: "all four units alike", x: "all four examples alike" };
+  const COMPANY = { w: "all units alike", x: "all examples alike" };
 
   // No minus before a zero, and a true minus sign.
   const written = (value, digits = 3) =>
-    value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "\u2212");
+    value
+      .toFixed(digits)
+      .replace(/^-(?=[0.]*$)/, "")
+      .replace("-", "\u2212");
   const list = (names) => names.join(", ") || "nothing";
 
   // ---- elements --------------------------------------------------------------------------------------
 
-  function fill(element, attributes, children) {
+  function fill(element, attributes, children = []) {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     element.append(...children);
     return element;
@@ -149,7 +152,7 @@
 
     // What can be moved: component `across` by going right, component `up` by going up.
     function handle(element, side, across, up, label, toValues) {
-      fill(element, { class: "grip", role: "slider", tabindex: 0, "aria-label": label }, []);
+      fill(element, { class: "grip", role: "slider", tabindex: 0, "aria-label": label });
       const main = across ?? up;
       const name = `${side} ${main}`;
       const set = (index, value) => {
@@ -159,7 +162,9 @@
         vectors()[side][0][index] = (Number(within.toFixed(9)) - shift) / scale;
       };
       const drag = (event) => {
-        const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(drawing.getScreenCTM().inverse());
+        const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(
+          drawing.getScreenCTM().inverse(),
+        );
         const values = toValues(at).map((value) => Math.round(10 * value) / 10);
         act(name, () => {
           if (across !== null) set(across, values[0]);
@@ -171,26 +176,34 @@
         element.focus();
         element.setPointerCapture(event.pointerId);
         action = null;
-        drag(event);
       });
       element.addEventListener("pointermove", (event) => {
         if (element.hasPointerCapture(event.pointerId)) drag(event);
       });
       element.addEventListener("keydown", (event) => {
         const size = event.shiftKey ? 1 : 0.1;
-        const step = { ArrowLeft: [across ?? up, -size], ArrowRight: [across ?? up, size], ArrowDown: [up, -size], ArrowUp: [up, size] }[event.key];
+        const steps = {
+          ArrowLeft: [main, -size],
+          ArrowRight: [main, size],
+          ArrowDown: [up, -size],
+          ArrowUp: [up, size],
+        };
+        const step = steps[event.key];
         if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
         event.preventDefault();
         act(name, () => set(step[0], tip(side)[step[0]] + step[1]));
       });
       // To be called after every change: says where the handle is.
       return () => {
-        const values = tip(side);
-        element.setAttribute("aria-valuemin", -setting().limit);
-        element.setAttribute("aria-valuemax", setting().limit);
-        element.setAttribute("aria-valuenow", values[main]);
-        const text = across === null ? written(values[up], 2) : `${written(values[0], 2)} across, ${written(values[1], 2)} up`;
-        element.setAttribute("aria-valuetext", text);
+        const now = tip(side)[main];
+        const most = Math.max(setting().limit, Math.abs(now));
+        const [right, high] = [main, up].map((index) => written(tip(side)[index], 2));
+        fill(element, {
+          "aria-valuemin": -most,
+          "aria-valuemax": most,
+          "aria-valuenow": now,
+          "aria-valuetext": across === null ? high : `${right} across, ${high} up`,
+        });
       };
     }
 
@@ -212,7 +225,12 @@
       const marks = svg("g", { "aria-hidden": "true" });
       const arrows = {};
       const groups = ["x", "w"].map((side) => {
-        const parts = { shaft: svg("line"), head: svg("path", { class: "head" }), label: svg("text", { class: "name" }, side), grip: svg("circle", { r: 11 }) };
+        const parts = {
+          shaft: svg("line"),
+          head: svg("path", { class: "head" }),
+          label: svg("text", { class: "name" }, side),
+          grip: svg("circle", { r: 11 }),
+        };
         const label = `tip of ${side}, the ${NAMES[side]}; arrow keys move it`;
         const say = handle(parts.grip, side, 0, 1, label, (at) => [at.x / unit, -at.y / unit]);
         arrows[side] = { ...parts, say };
@@ -225,7 +243,8 @@
           ...units.slice(1).map((other) => faint(other, "w")),
           ...examples.slice(1).map((other) => faint(other, "x")),
         );
-        for (const [side, vector] of [["w", w], ["x", x]]) arrow(arrows[side], vector);
+        arrow(arrows.w, w);
+        arrow(arrows.x, x);
         if (length(w) > 0 && length(x) > 0) marks.append(...angle(w, x));
       };
       const faint = (vector, side) =>
@@ -235,7 +254,9 @@
         const along = w.map((value) => value / length(w));
         const foot = along.map((value) => value * dot(along, x));
         const radius = 0.22 * edge;
-        const [start, end] = [along, x.map((value) => value / length(x))].map((a) => onPaper(a.map((value) => value * radius)));
+        const [start, end] = [along, x.map((value) => value / length(x))].map((a) =>
+          onPaper(a.map((value) => value * radius)),
+        );
         const left = along[0] * x[1] - along[1] * x[0] > 0;
         const arc = `M${start} A${radius * unit},${radius * unit} 0 0 ${left ? 0 : 1} ${end}`;
         const marks = [
@@ -247,13 +268,14 @@
       // A vector that leaves the plane keeps its direction and is dashed; its tip waits at the edge.
       const arrow = ({ shaft, head, grip, label }, vector) => {
         const [a, b] = onPaper(inside(vector) ? vector : toEdge(vector));
-        fill(shaft, { x1: 0, y1: 0, x2: a, y2: b, class: inside(vector) ? "" : "beyond" }, []);
-        fill(grip, { cx: a, cy: b }, []);
+        fill(shaft, { x1: 0, y1: 0, x2: a, y2: b, class: inside(vector) ? "" : "beyond" });
+        fill(grip, { cx: a, cy: b });
         const size = Math.hypot(a, b);
         const [u, v] = size > 0 ? [a / size, b / size] : [0, 0];
-        head.setAttribute("d", `M${a},${b} L${a - 9 * u + 4 * v},${b - 9 * v - 4 * u} L${a - 9 * u - 4 * v},${b - 9 * v + 4 * u} Z`);
+        const [left, right] = [4, -4].map((aside) => [a - 9 * u + aside * v, b - 9 * v - aside * u]);
+        head.setAttribute("d", `M${a},${b} L${left} L${right} Z`);
         const [at, above] = [a + 16 * u, b + 16 * v].map((value) => Math.max(-90, Math.min(90, value)));
-        fill(label, { x: at, y: above }, []);
+        fill(label, { x: at, y: above });
       };
       drawing.setAttribute("aria-label", "plane with the arrows w and x");
       return [[grid, marks, ...groups], () => [draw(), arrows.w.say(), arrows.x.say()]];
@@ -264,13 +286,19 @@
       const [unit, pitch] = [half / setting().limit, 22];
       const fixed = svg("g", { class: "grid", "aria-hidden": "true" });
       const drawn = [];
-      for (const [side, middle] of [["w", -49], ["x", 49]]) {
+      for (const [side, middle] of Object.entries({ w: -49, x: 49 })) {
         fixed.append(svg("text", { class: `name ${side}`, x: -93, y: middle }, side));
         fixed.append(svg("line", { class: "axis", x1: -86, x2: 98, y1: middle, y2: middle }));
         tip(side).forEach((_, index) => {
           const left = -84 + index * pitch;
           const bar = svg("rect", { class: "bar", x: left + 4, width: pitch - 8 });
-          const grip = svg("rect", { x: left + 1, y: middle - half - 6, width: pitch - 2, height: 2 * half + 12, rx: 3 });
+          const grip = svg("rect", {
+            x: left + 1,
+            y: middle - half - 6,
+            width: pitch - 2,
+            height: 2 * half + 12,
+            rx: 3,
+          });
           const cap = svg("line", { x1: left + 3, x2: left + pitch - 3 });
           const label = `component ${index + 1} of ${side}, the ${NAMES[side]}`;
           const say = handle(grip, side, null, index, label, (at) => [null, (middle - at.y) / unit]);
@@ -278,14 +306,17 @@
             const value = tip(side)[index];
             const beyond = Math.abs(value) > setting().limit;
             const end = middle - unit * Math.max(-setting().limit, Math.min(setting().limit, value));
-            fill(bar, { y: Math.min(middle, end), height: Math.abs(end - middle) }, []);
-            fill(cap, { y1: end, y2: end, class: beyond ? "cap beyond" : "cap" }, []);
+            fill(bar, { y: Math.min(middle, end), height: Math.abs(end - middle) });
+            fill(cap, { y1: end, y2: end, class: beyond ? "cap beyond" : "cap" });
           };
           drawn.push({ group: svg("g", { class: side }, bar, cap, grip), draw, say });
         });
       }
       drawing.setAttribute("aria-label", "components of w, above, and of x, below");
-      return [[fixed, ...drawn.map((one) => one.group)], () => drawn.forEach((one) => [one.draw(), one.say()])];
+      return [
+        [fixed, ...drawn.map((one) => one.group)],
+        () => drawn.forEach((one) => [one.draw(), one.say()]),
+      ];
     }
 
     let redraw = null;
@@ -299,37 +330,67 @@
 
     // -- controls --
 
-    function slider(side, quantity, range, toValue, toPlace, toText) {
-      const input = html("input", { type: "range", id: id(`${side}-${quantity}`), ...range });
+    function slider(side, quantity, step, toValue, toPlace, toText) {
+      const range = { type: "range", min: -2, max: 2, step };
+      const input = html("input", { id: id(`${side}-${quantity}`), ...range });
       const shown = html("span", { class: "shown", "aria-hidden": "true" });
       input.addEventListener("input", () =>
-        act(input.id, () => (state[side][quantity] = toValue(Number(input.value)))));
+        act(input.id, () => (state[side][quantity] = toValue(Number(input.value)))),
+      );
       inputs.push(() => {
         const text = toText(state[side][quantity]);
         input.value = toPlace(state[side][quantity]);
         input.setAttribute("aria-valuetext", text);
         shown.textContent = text;
       });
-      return html("div", { class: "control" }, html("label", { for: input.id }, quantity, html("span", { class: "hidden" }, ` of ${side}`)), input, shown);
+      const rest = html("span", { class: "hidden" }, ` of ${side}`);
+      const label = html("label", { for: input.id }, quantity, rest);
+      return html("div", { class: "control" }, label, input, shown);
     }
 
     function sideControls(side) {
       const box = html("input", { type: "checkbox", id: id(`${side}-all`) });
       box.addEventListener("change", () => act(box.id, () => (state[side].all = box.checked)));
       inputs.push(() => (box.checked = state[side].all));
-      return html("fieldset", { class: side },
+      return html(
+        "fieldset",
+        { class: side },
         html("legend", {}, html("b", {}, side), `, the ${NAMES[side]}`),
-        slider(side, "scale", { min: -2, max: 2, step: 0.25 }, (power) => 2 ** power, Math.log2, (factor) => `× ${written(factor, 2)}`),
-        slider(side, "shift", { min: -2, max: 2, step: 0.1 }, Number, Number, (number) => `${number < 0 ? "" : "+ "}${written(number, 1)}`),
-        html("div", { class: "control" }, box, html("label", { for: box.id }, COMPANY[side])));
+        slider(
+          side,
+          "scale",
+          0.25,
+          (power) => 2 ** power,
+          Math.log2,
+          (factor) => `× ${written(factor, 2)}`,
+        ),
+        slider(
+          side,
+          "shift",
+          0.1,
+          Number,
+          Number,
+          (number) => `${number < 0 ? "" : "+ "}${written(number, 1)}`,
+        ),
+        html("div", { class: "control" }, box, html("label", { for: box.id }, COMPANY[side])),
+      );
     }
 
     function dimensionControls() {
       const choices = Object.keys(SETTINGS).map((dimensions) => {
-        const radio = html("input", { type: "radio", name: id("dimensions"), id: id(`dimensions-${dimensions}`), value: dimensions });
+        const radio = html("input", {
+          type: "radio",
+          name: id("dimensions"),
+          id: id(`dimensions-${dimensions}`),
+        });
         radio.checked = dimensions === "2";
         radio.addEventListener("change", () => show(dimensions));
-        return html("label", { for: radio.id }, radio, dimensions === "2" ? "2, as arrows" : `${dimensions}, as bars`);
+        return html(
+          "label",
+          { for: radio.id },
+          radio,
+          dimensions === "2" ? "2, as arrows" : `${dimensions}, as bars`,
+        );
       });
       const again = html("button", { type: "button" }, "Start again");
       again.addEventListener("click", () => show(state.dimensions));
@@ -341,7 +402,12 @@
     function table() {
       const rows = ROWS.map(([key, name, formula]) => {
         cells[key] = { value: html("td", { class: "value" }), verdict: html("td", { class: "verdict" }) };
-        const head = html("th", { scope: "row", class: key }, name, html("span", { class: "formula" }, formula));
+        const head = html(
+          "th",
+          { scope: "row", class: key },
+          name,
+          html("span", { class: "formula" }, formula),
+        );
         return html("tr", { "data-number": key }, head, cells[key].value, cells[key].verdict);
       });
       const heads = ["number", "now", "last action"].map((text) => html("th", { scope: "col" }, text));
@@ -370,14 +436,18 @@
     function summary(now) {
       if (!before) return "Move w or x, scale or shift them: this line says which numbers stayed.";
       const [kept, changed] = [true, false].map((wanted) =>
-        ROWS.filter(([key]) => same(before[key], now[key]) === wanted).map(([, name]) => name));
+        ROWS.filter(([key]) => same(before[key], now[key]) === wanted).map(([, name]) => name),
+      );
       return `Unchanged: ${list(kept)}. Moved: ${list(changed)}.`;
     }
 
-    const live = html("div", { class: "live", role: "group", "aria-label": "Invariance playground" },
+    const live = html(
+      "div",
+      { class: "live", role: "group", "aria-label": "Invariance playground" },
       html("div", { class: "drawing" }, drawing),
       html("div", { class: "readouts" }, table(), status),
-      html("div", { class: "controls" }, dimensionControls(), sideControls("w"), sideControls("x")));
+      html("div", { class: "controls" }, dimensionControls(), sideControls("w"), sideControls("x")),
+    );
     show("2");
     place.before(live);
     figure.classList.add("is-live");
