@@ -44,6 +44,7 @@ execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some)
 	@$(BIN)/python -m tools.notebooks equations
 	@$(BIN)/python -m tools.notebooks pages
 	@$(BIN)/python -m tools.mnist_figure
+	@$(BIN)/python -m tools.playground_figure
 
 check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
 	@$(BIN)/python -m tools.notebooks check

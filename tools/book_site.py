@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinxcontrib.bibtex.plugin import register_plugin
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
@@ -70,6 +71,13 @@ def not_found_page(app: Any) -> list[tuple[str, dict[str, Any], str]]:
     return [("404", {"home": app.config.html_baseurl, "book": app.config.html_title}, "404-page.html")]
 
 
+def add_playground(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give the pages that hold a figure of class ``playground`` its script and its style."""
+    if doctree is not None and any("playground" in node["classes"] for node in doctree.findall(nodes.figure)):
+        app.add_js_file("playground.js", loading_method="defer")
+        app.add_css_file("playground.css")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", RoundAuthorYear)
@@ -78,5 +86,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_config_value("comments_config", {}, "html")
     app.config.templates_path.append(str(Path(__file__).parent / "templates"))
     app.connect("html-collect-pages", not_found_page)
+    app.connect("html-page-context", add_playground)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
