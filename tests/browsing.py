@@ -135,9 +135,11 @@ WATCH = (
     "<style>*, *::before, *::after { transition: none !important; animation: none !important }</style>");
   const look = e => { const s = getComputedStyle(e);
     return [s.outline, s.boxShadow, s.border, s.backgroundColor, s.textDecoration].join() };
-  const name = e => e.outerHTML.slice(0, 120);
   const operable = (%s)();
   const before = new Map(operable.map(e => [e, look(e)]));
+  // Named now: on the way, scrolling marks links as those of the section in view.
+  const names = new Map(operable.map((e, i) => [e, `${i}: ${e.outerHTML.slice(0, 120)}`]));
+  const name = e => names.get(e) ?? `unexpected: ${e.outerHTML.slice(0, 120)}`;
   window.walk = {wanted: operable.map(name), reached: [], invisible: []};
   document.addEventListener("focusin", ({target}) => {
     window.walk.reached.push(name(target));
