@@ -1,11 +1,12 @@
 """Sphinx extension of this book: what the site needs and no installed extension gives.
 
-MathJax is served by the book itself, citations are set in round brackets, and a ``404.html`` is written that
-works at any depth.
+MathJax is served by the book itself, citations are set in round brackets, a ``404.html`` is written that
+works at any depth, and the theme's icons are cut down to those that some page shows.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -20,6 +21,9 @@ from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferen
 # What a page that typesets TeX to HTML can ask for, now or from MathJax's own menu (speech, explorer).
 # The distribution holds five times as much.
 MATHJAX_PARTS = ("tex-chtml.js", "a11y", "input/tex/extensions", "output/chtml/fonts", "sre", "ui")
+
+# An icon in the theme's script: "name":[width,height,[other names],"code point","path"],
+_ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^]]*\])\],?')
 
 
 def round_brackets() -> BracketStyle:
@@ -63,6 +67,29 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
             shutil.copy2(source / part, target / part)
 
 
+def only_icons(script: str, names: set[str]) -> str:
+    """The theme's script of icons without those that go by none of these names."""
+
+    def kept(icon: re.Match[str]) -> str:
+        return icon[0] if names & {icon[1], *re.findall(r"[\w-]+", icon[2])} else ""
+
+    return _ICON.sub(kept, script)
+
+
+def trim_icons(app: Any, error: Exception | None) -> None:
+    """Keep the icons that pages and scripts of the site name: a few of two thousand, a third of the page's bytes."""
+    if error is not None or app.builder.format != "html":
+        return
+    site = Path(app.outdir)
+    scripts = site / "_static" / "scripts"
+    icons = scripts / "fontawesome.js"
+    naming = [*site.rglob("*.html"), *(path for path in scripts.glob("*.js") if path != icons)]
+    names = {
+        name for path in naming for name in re.findall(r"\bfa-([\w-]+)", path.read_text(encoding="utf-8"))
+    }
+    icons.write_text(only_icons(icons.read_text(encoding="utf-8"), names), encoding="utf-8")
+
+
 def not_found_page(app: Any) -> list[tuple[str, dict[str, Any], str]]:
     """Page that GitHub Pages serves for an address the site does not have.
 
@@ -88,4 +115,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-collect-pages", not_found_page)
     app.connect("html-page-context", add_playground)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", trim_icons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,19 +17,6 @@ pytestmark = pytest.mark.slow
 
 # Elements that make a browser fetch something when a page opens, and the attribute that says what.
 FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
-
-
-@pytest.fixture(scope="module")
-def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book, built as `make book` does, into a folder of its own."""
-    output = tmp_path_factory.mktemp("site")
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "-q", "-n", "-W", "--keep-going"]
-    command += ["--path-output", str(output), str(root)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
-    log = result.stdout + result.stderr
-    assert result.returncode == 0, log
-    assert "WARNING" not in log, log
-    return output / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
