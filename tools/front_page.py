@@ -44,7 +44,7 @@ class Theme:
 
 THEMES = (
     Theme("light", "#222832", "#6B6B6B", plots.COLORS["cosine"], "#9A9A9A", "#ffffff"),
-    Theme("dark", "#CED6DD", "#9CA4AF", plots.COLORS["centered"], "#7D8590", "#14181E"),
+    Theme("dark", "#CED6DD", "#9CA4AF", plots.COLORS["centered"], "#8B949E", "#14181E"),
 )
 
 
@@ -56,8 +56,10 @@ class Looking:
     ----------
     images
         Test images, one a row.
+    digits
+        What each image shows.
     wanted
-        Whether an image shows the digit.
+        Whether that is the digit looked for.
     lengths
         Of the images.
     dot
@@ -67,6 +69,7 @@ class Looking:
     """
 
     images: np.ndarray
+    digits: np.ndarray
     wanted: np.ndarray
     lengths: np.ndarray
     dot: np.ndarray
@@ -104,22 +107,28 @@ def looking(digit: int = DIGIT) -> Looking:
     weights = train[np.asarray(digits.train_targets) == digit].mean(axis=0)
     cosine = cosine_linear(torch.from_numpy(images), torch.from_numpy(weights)[None]).numpy()[:, 0]
     dot = images @ weights / np.linalg.norm(weights)
-    wanted = np.asarray(digits.test_targets) == digit
-    return Looking(images, wanted, np.linalg.norm(images, axis=1), dot, cosine)
+    shown = np.asarray(digits.test_targets)
+    return Looking(images, shown, shown == digit, np.linalg.norm(images, axis=1), dot, cosine)
 
 
 # -- the picture ---------------------------------------------------------------------------------------
 
 
 def figure(panel: str, theme: Theme) -> Figure:
-    """One half of the picture: every image where its length and its angle to the weights put it.
+    """One half of the picture."""
+    drawn, axes = plots.new_figure("", (4.7, 3.05))
+    drawn.set_facecolor("none")
+    draw_panel(axes, panel, theme)
+    return drawn
+
+
+def draw_panel(axes: Axes, panel: str, theme: Theme) -> None:
+    """Every image where its length and its angle to the weights put it.
 
     The plane is spanned by the weights, which point to the right, and by the image, so the horizontal
     coordinate is what the unit says: the dot product in one half, the cosine in the other.
     """
     seen = looking()
-    drawn, axes = plots.new_figure("", (4.7, 3.3))
-    drawn.set_facecolor("none")
     axes.set_facecolor("none")
     radius = 1.0 if panel == "cosine" else float(seen.lengths.max())
     x = seen.output(panel)
@@ -133,7 +142,6 @@ def figure(panel: str, theme: Theme) -> Figure:
     for index, color in ((seen.overlooked, theme.digit), (seen.mistaken, theme.others)):
         _thumbnail(axes, seen, index, (float(x[index]), float(y[index])), radius, color, theme)
     _frame(axes, seen, panel, radius, theme)
-    return drawn
 
 
 def _arcs(axes: Axes, seen: Looking, panel: str, theme: Theme) -> None:
@@ -168,7 +176,7 @@ def _thumbnail(
 def _frame(axes: Axes, seen: Looking, panel: str, radius: float, theme: Theme) -> None:
     """Title, weights, axis and what the largest outputs are."""
     titles = {"dot": "Dot product: lengths count", "cosine": "Cosine: lengths divided out"}
-    axes.set_title(titles[panel], color=theme.text, fontsize=14)
+    axes.set_title(titles[panel], color=theme.text, fontsize=14, loc="left")
     count = seen.wanted.sum()
     words = f"right of the line:\n{seen.found(panel)} of {count} are zeros"
     axes.text(
@@ -237,6 +245,8 @@ _ALT = {
     ),
 }
 
+_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
 _TILES = {
     "not reproduced": "not reproduced",
     "untested": "untested",
@@ -251,11 +261,11 @@ def caption() -> str:
     every = [looking(digit) for digit in range(10)]
     dot, cosine = (sum(each.found(panel) for each in every) for panel in PANELS)
     return (
-        f"Each point is one of {len(seen.images)} handwritten digits; squares are zeros. The weights $w$ are the mean "
-        "of other handwritten zeros and point to the right, so an image lies as far right as the unit's answer is "
-        f"large. A bold digit of another kind beats a faint zero until its length is divided out. Zero is the clearest case: "
-        f"over all ten digits, each with a unit of its own, the largest answers belong to the right digit "
-        f"{dot} times of {len(seen.images)} for dot products and {cosine} times for cosines. No network was trained."
+        f"Each point is one of {len(seen.images)} handwritten digits; squares are zeros. The weights $w$ are the "
+        "mean of other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
+        f"A bold {_NAMES[seen.digits[seen.mistaken]]} beats a faint zero until lengths are divided out. Zero is the clearest case: with one unit for "
+        f"each digit, {dot} of the {len(seen.images)} largest answers are right for dot products, {cosine} for "
+        "cosines. No network was trained."
     )
 
 
@@ -285,7 +295,7 @@ def verdicts(ledger: Ledger) -> str:
         lines += ["", f":::{{grid-item-card}} {count}", f":link: {ledger_page.anchor(verdict)}", ":link-type: ref"]
         lines += [f":class-card: front-{verdict.replace(' ', '-')}", "", _TILES[verdict]]
         if verdict == "not reproduced" and undecided:
-            lines += [f"({undecided} of these undecided)"]
+            lines += [f"({undecided} undecided)"]
         lines += [":::"]
     return "\n".join([*lines, "::::"])
 
