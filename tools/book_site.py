@@ -127,7 +127,9 @@ def _sentences(paragraph: nodes.paragraph) -> list[str]:
         while inside is not paragraph and not isinstance(inside, nodes.math):
             inside = inside.parent
         parts.append(formula if isinstance(inside, nodes.math) else node.astext())
-    text = re.sub(r"\s*\(\s*(?=\d)", " (", " ".join("".join(parts).split()))  # citations, spaced by their style
+    text = re.sub(
+        r"\s*\(\s*(?=\d)", " (", " ".join("".join(parts).split())
+    )  # citations, spaced by their style
     return [one for one in re.split(r"(?<=[.?!])(?<!et al\.) ", text) if formula not in one]
 
 

@@ -235,16 +235,15 @@ def draw(panel: str, theme: Theme) -> str:
 
 _ALT = {
     "dot": (
-        "A quarter plane with the weights w along its lower edge. Each test image is a point at its length and its "
-        "angle to w. {found} of the {count} points with the largest dot products are zeros; a long image of another "
-        "digit lies farther right than a short zero."
+        "A quarter plane with the weights w along its lower edge. Each test image is a point at its length and "
+        "its angle to w. {found} of the {count} points with the largest dot products are zeros; a long image of "
+        "another digit lies farther right than a short zero."
     ),
     "cosine": (
-        "The same points on one arc, after each length is divided out. {found} of the {count} points with the largest "
-        "cosines are zeros; the image of another digit now lies to the left of the short zero."
+        "The same points on one arc, after each length is divided out. {found} of the {count} points with the "
+        "largest cosines are zeros; the image of another digit now lies to the left of the short zero."
     ),
 }
-
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _TILES = {
@@ -260,11 +259,12 @@ def caption() -> str:
     seen = looking()
     every = [looking(digit) for digit in range(10)]
     dot, cosine = (sum(each.found(panel) for each in every) for panel in PANELS)
+    name, total = _NAMES[seen.digits[seen.mistaken]], len(seen.images)
     return (
-        f"Each point is one of {len(seen.images)} handwritten digits; squares are zeros. The weights $w$ are the "
-        "mean of other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
-        f"A bold {_NAMES[seen.digits[seen.mistaken]]} beats a faint zero until lengths are divided out. Zero is the clearest case: with one unit for "
-        f"each digit, {dot} of the {len(seen.images)} largest answers are right for dot products, {cosine} for "
+        f"Each point is one of {total} handwritten digits; squares are zeros. The weights $w$ are the mean of "
+        "other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
+        f"A bold {name} beats a faint zero until lengths are divided out. Zero is the clearest case: with one "
+        f"unit for each digit, {dot} of the {total} largest answers are right for dot products, {cosine} for "
         "cosines. No network was trained."
     )
 
@@ -292,7 +292,12 @@ def verdicts(ledger: Ledger) -> str:
         count = ledger.count(verdict)
         if not count:
             continue
-        lines += ["", f":::{{grid-item-card}} {count}", f":link: {ledger_page.anchor(verdict)}", ":link-type: ref"]
+        lines += [
+            "",
+            f":::{{grid-item-card}} {count}",
+            f":link: {ledger_page.anchor(verdict)}",
+            ":link-type: ref",
+        ]
         lines += [f":class-card: front-{verdict.replace(' ', '-')}", "", _TILES[verdict]]
         if verdict == "not reproduced" and undecided:
             lines += [f"({undecided} undecided)"]
@@ -302,7 +307,8 @@ def verdicts(ledger: Ledger) -> str:
 
 def page(ledger: Ledger) -> str:
     """Text of `book/_generated/front.md`, which `book/index.md` includes."""
-    heading = f"```{{div}} front-heading\nWhat our runs say today to the {len(ledger)} claims judged, bad news first\n```"
+    words = f"What our runs say today to the {len(ledger)} claims judged, bad news first"
+    heading = f"```{{div}} front-heading\n{words}\n```"
     return "\n\n".join([picture(), heading, verdicts(ledger)]) + "\n"
 
 
