@@ -235,13 +235,13 @@ def draw(panel: str, theme: Theme) -> str:
 
 _ALT = {
     "dot": (
-        "A quarter plane with the weights w along its lower edge. Each test image is a point at its length and "
-        "its angle to w. {found} of the {count} points with the largest dot products are zeros; a long image of "
-        "another digit lies farther right than a short zero."
+        "A quarter plane with the weights w along its lower edge. Each test image is a point at its length "
+        "and its angle to w. {found} of the {count} points with the largest dot products are zeros; a long image "
+        "of another digit lies farther right than a short zero."
     ),
     "cosine": (
-        "The same points on one arc, after each length is divided out. {found} of the {count} points with the "
-        "largest cosines are zeros; the image of another digit now lies to the left of the short zero."
+        "The same points on one arc, after each length is divided out. {found} of the {count} points with "
+        "the largest cosines are zeros; the image of another digit now lies to the left of the short zero."
     ),
 }
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -261,10 +261,10 @@ def caption() -> str:
     dot, cosine = (sum(each.found(panel) for each in every) for panel in PANELS)
     name, total = _NAMES[seen.digits[seen.mistaken]], len(seen.images)
     return (
-        f"Each point is one of {total} handwritten digits; squares are zeros. The weights $w$ are the mean of "
-        "other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
-        f"A bold {name} beats a faint zero until lengths are divided out. Zero is the clearest case: with one "
-        f"unit for each digit, {dot} of the {total} largest answers are right for dot products, {cosine} for "
+        f"Each point is one of {total} handwritten digits; squares are zeros. The weights $w$ are the mean "
+        "of other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
+        f"A bold {name} beats a faint zero until lengths are divided out. Zero is the clearest case: with "
+        f"one unit for each digit, {dot} of the {total} largest answers are right for dot products, {cosine} for "
         "cosines. No network was trained."
     )
 

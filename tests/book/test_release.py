@@ -72,7 +72,7 @@ def test_same_notebooks_same_archive(archive: zipfile.ZipFile, root: Path, tmp_p
 
 
 def test_each_notebook_of_the_archive_runs_its_first_cell(archive: zipfile.ZipFile, tmp_path: Path) -> None:
-    """Where the package is; test_colab.py installs it where it is not. Once, for it is the same cell in all."""
+    """Where the package is; test_colab.py installs it where it is not. Once: it is the same cell in all."""
     archive.extractall(tmp_path)
     cells = set()
     notebooks = sorted(tmp_path.rglob("*.ipynb"))
