@@ -117,7 +117,7 @@ def looking(digit: int = DIGIT) -> Looking:
 def figure(panel: str, theme: Theme) -> Figure:
     """One half of the picture."""
     drawn, axes = plots.new_figure("", (4.7, 3.05))
-    drawn.set_facecolor("none")
+    drawn.patch.set_visible(False)  # the page's own ground
     draw_panel(axes, panel, theme)
     return drawn
 
@@ -236,8 +236,8 @@ def draw(panel: str, theme: Theme) -> str:
 _ALT = {
     "dot": (
         "A quarter plane with the weights w along its lower edge. Each test image is a point at its length "
-        "and its angle to w. {found} of the {count} points with the largest dot products are zeros; a long image "
-        "of another digit lies farther right than a short zero."
+        "and its angle to w. {found} of the {count} points with the largest dot products are zeros; a long "
+        "image of another digit lies farther right than a short zero."
     ),
     "cosine": (
         "The same points on one arc, after each length is divided out. {found} of the {count} points with "
@@ -264,8 +264,8 @@ def caption() -> str:
         f"Each point is one of {total} handwritten digits; squares are zeros. The weights $w$ are the mean "
         "of other zeros and point to the right, so an image lies as far right as the unit's answer is large. "
         f"A bold {name} beats a faint zero until lengths are divided out. Zero is the clearest case: with "
-        f"one unit for each digit, {dot} of the {total} largest answers are right for dot products, {cosine} for "
-        "cosines. No network was trained."
+        f"one unit for each digit, {dot} of the {total} largest answers are right for dot products, {cosine} "
+        "for cosines. No network was trained."
     )
 
 
