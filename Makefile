@@ -22,7 +22,7 @@ SITE := _build/html
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
 
-.PHONY: help book test execute lint format bench check set-url clean
+.PHONY: help book test execute lint format bench check release-files set-url clean
 
 help: ## Show this list
 	@echo "make COMMAND, where COMMAND is one of"
@@ -45,6 +45,7 @@ execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some)
 	@$(BIN)/python -m tools.notebooks pages
 	@$(BIN)/python -m tools.mnist_figure
 	@$(BIN)/python -m tools.playground_figure
+	@$(BIN)/python -m tools.site_identity
 
 check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
 	@$(BIN)/python -m tools.notebooks check
@@ -60,6 +61,9 @@ format: $(INSTALLED) ## Put the code in order: imports, line breaks
 
 bench: $(INSTALLED) ## Time the layers beside their alternatives
 	@$(BIN)/cosnorm bench
+
+release-files: $(INSTALLED) ## Make the files of a release in dist (PDF=FILE adds the book as `make pdf` wrote it)
+	@$(BIN)/python -m tools.release $(if $(PDF),--pdf "$(PDF)")
 
 set-url: $(INSTALLED) ## Change the repository's address everywhere: make set-url URL=https://github.com/OWNER/NAME
 	@test -n "$(URL)" || { echo "say which: make set-url URL=https://github.com/OWNER/NAME"; exit 2; }

@@ -57,9 +57,14 @@ def page(ledger: Ledger, root: Path = repository.ROOT) -> str:
     for verdict in claims.VERDICTS:
         entries = [entry for entry in ledger if entry.verdict == verdict]
         if entries:
-            parts.append(f"## {_HEADINGS[verdict]}\n\n")
+            parts.append(f"({anchor(verdict)})=\n## {_HEADINGS[verdict]}\n\n")
         parts += ["\n\n".join(_entry(entry, root)) + "\n\n" for entry in entries]
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def anchor(verdict: str) -> str:
+    """Label of a verdict's part of the ledger's page."""
+    return f"verdict-{verdict.replace(' ', '-')}"
 
 
 def problems(root: Path = repository.ROOT) -> list[str]:

@@ -16,13 +16,20 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import cosnorm
-from tools import repository
+from tools import release, repository
 
 ACTIONS = {
     "actions/checkout",
     "actions/setup-python",
     "actions/upload-pages-artifact",
     "actions/deploy-pages",
+    "actions/upload-artifact",
+    "actions/download-artifact",
+}
+# The jobs that may write, and what: nothing else of a workflow may.
+MAY_WRITE = {
+    ("pages", "deploy"): [{"pages": "write", "id-token": "write"}],
+    ("release", "publish"): [{"contents": "write"}],
 }
 
 
@@ -224,8 +231,35 @@ def test_only_whole_addresses_are_replaced(text: str, expected: str | None) -> N
 
 def workflows(root: Path) -> list[Path]:
     found = sorted((root / ".github" / "workflows").glob("*.yml"))
-    assert len(found) >= 2
+    assert {path.stem for path in found} == {"pages", "release", "tests"}
     return found
+
+
+def runs_the_repository(job: dict) -> bool:
+    """Whether a job checks the repository out, and so can run what a commit brought in."""
+    return any(step.get("uses", "").startswith("actions/checkout@") for step in job["steps"])
+
+
+def test_the_tag_builds_tests_and_publishes_everything(root: Path) -> None:
+    workflow = yaml.safe_load((root / ".github/workflows/release.yml").read_text())
+    assert list(workflow[True]) == ["push"]  # YAML 1.1 reads "on" as a truth value
+    assert list(workflow[True]["push"]) == ["tags"]
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    commands = "\n".join(step.get("run", "") for step in build["steps"])
+    order = [commands.index(f"make {command}") for command in ("test", "pdf", "release-files PDF=")]
+    assert order == sorted(order)
+    assert publish["needs"] == "build"
+    assert "dist/*" in publish["steps"][-1]["run"]
+    (uploaded,) = [step for step in build["steps"] if "upload-artifact" in step.get("uses", "")]
+    (downloaded,) = [step for step in publish["steps"] if "download-artifact" in step.get("uses", "")]
+    assert uploaded["with"]["name"] == downloaded["with"]["name"]
+    assert uploaded["with"]["path"] == downloaded["with"]["path"] == str(release.FOLDER)
+
+
+def test_pages_are_built_from_the_branch_that_links_name(root: Path) -> None:
+    for name in ("pages", "tests"):
+        workflow = yaml.safe_load((root / f".github/workflows/{name}.yml").read_text())
+        assert workflow[True]["push"]["branches"] == [repository.branch(root)], name
 
 
 def test_workflows_have_least_rights_and_pinned_actions(root: Path) -> None:
@@ -234,9 +268,9 @@ def test_workflows_have_least_rights_and_pinned_actions(root: Path) -> None:
         assert workflow["permissions"] == {"contents": "read"}, path.name
         for name, job in workflow["jobs"].items():
             assert 0 < job["timeout-minutes"] <= 60, f"{path.name}: {name}"
-            granted = set(job.get("permissions", {})) - {"contents"}
-            assert granted <= {"pages", "id-token"}
-            assert not granted or name == "deploy", "only the deployment may write"
+            granted = job.get("permissions", workflow["permissions"])
+            assert granted in MAY_WRITE.get((path.stem, name), [{"contents": "read"}]), f"{path.name}: {name}"
+            assert granted == {"contents": "read"} or not runs_the_repository(job), "code that may write"
             for step in job["steps"]:
                 if "uses" in step:
                     action, _, version = step["uses"].partition("@")

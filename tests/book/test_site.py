@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from tools import chapters, repository
+from tools import book_site, chapters, repository
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,12 @@ def html(site: Path) -> dict[Path, BeautifulSoup]:
     """Every page of the site, parsed."""
     paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
     return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in paths}
+
+
+@pytest.fixture(scope="module")
+def base(root: Path) -> str:
+    """Public address of the site."""
+    return yaml.safe_load((root / "_config.yml").read_text())["html"]["baseurl"]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +50,28 @@ def links(page: BeautifulSoup) -> list[str]:
     return [text_of(tag, "href") for tag in page.find_all("a", href=True)]
 
 
-def test_front_page_leads_to_the_book(site: Path) -> None:
-    assert "book/index.html" in (site / "index.html").read_text()
+def meta(page: BeautifulSoup) -> dict[str, str]:
+    """What a page says of itself to search engines and to those who share it."""
+    tags = page.find_all("meta")
+    return {text_of(tag, "name") or text_of(tag, "property"): text_of(tag, "content") for tag in tags}
+
+
+def placed(target: str, path: Path, site: Path, base: str) -> Path:
+    """The file that an address on a page means; one from the host's root begins with the site's folder."""
+    place, folder = unquote(urlsplit(target).path), urlsplit(base).path
+    if place.startswith("/"):
+        assert place.startswith(folder), f"{path.name}: {target}"
+        return (site / place.removeprefix(folder)).resolve()
+    return (path.parent / place).resolve() if place else path
+
+
+def test_front_page_leads_to_the_book(html: dict[Path, BeautifulSoup], site: Path, base: str) -> None:
+    page = html[site / "index.html"]
+    refresh = page.find("meta", attrs={"http-equiv": "refresh"})
+    assert refresh is not None
+    assert text_of(refresh, "content") == "0; url=book/index.html"
+    assert "book/index.html" in links(page)
+    assert canonical(page) == f"{base}book/index.html"
 
 
 def test_nothing_is_fetched_from_a_third_party(html: dict[Path, BeautifulSoup]) -> None:
@@ -60,7 +86,7 @@ def test_nothing_is_fetched_from_a_third_party(html: dict[Path, BeautifulSoup]) 
             if {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch"}
             & set(tag.get("rel") or [])
         ]
-        assert fetched or path.name in {"404.html", "index.html"}
+        assert fetched
         outside = [
             target
             for target in fetched
@@ -79,18 +105,23 @@ def test_styles_fetch_nothing_from_a_third_party(site: Path) -> None:
         assert not found, path.name
 
 
-def test_everything_fetched_exists(site: Path, html: dict[Path, BeautifulSoup]) -> None:
+def test_everything_fetched_exists(site: Path, html: dict[Path, BeautifulSoup], base: str) -> None:
     for path, page in html.items():
         targets = [text_of(tag, "src") for tag in page.find_all(["script", "img"], src=True)]
-        targets += [text_of(tag, "href") for tag in page.find_all("link", rel="stylesheet")]
+        targets += [
+            text_of(tag, "href")
+            for tag in page.find_all("link", rel=["stylesheet", "icon", "apple-touch-icon"])
+        ]
         for target in targets:
             if not target.startswith("data:"):
-                file = (path.parent / unquote(urlsplit(target).path)).resolve()
+                file = placed(target, path, site, base)
                 assert file.is_file(), f"{path.name}: {target}"
                 assert file.is_relative_to(site)
 
 
-def test_every_link_inside_the_site_leads_somewhere(html: dict[Path, BeautifulSoup], site: Path) -> None:
+def test_every_link_inside_the_site_leads_somewhere(
+    html: dict[Path, BeautifulSoup], site: Path, base: str
+) -> None:
     anchors = {path: {text_of(tag, "id") for tag in page.find_all(id=True)} for path, page in html.items()}
     checked = 0
     for path, page in html.items():
@@ -98,7 +129,7 @@ def test_every_link_inside_the_site_leads_somewhere(html: dict[Path, BeautifulSo
             parts = urlsplit(link)
             if parts.scheme or link in {"", "#"}:
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = placed(link, path, site, base)
             assert target.is_file(), f"{path.name} links to {link}"
             if parts.fragment and target in anchors:
                 assert unquote(parts.fragment) in anchors[target], f"{path.name} links to {link}"
@@ -158,22 +189,59 @@ def test_every_image_has_alternative_text(html: dict[Path, BeautifulSoup]) -> No
     assert seen > len(html) / 2
 
 
-def test_every_page_says_what_it_is(written: dict[Path, BeautifulSoup]) -> None:
-    titles = set()
-    for path, page in written.items():
-        names = {
-            text_of(tag, "name") or text_of(tag, "property"): text_of(tag, "content")
-            for tag in page.find_all("meta")
-        }
-        assert names.get("description", "").strip(), path.name
-        assert names.get("og:title", "").strip(), path.name
-        assert names.get("og:description", "").strip(), path.name
+def test_every_page_says_what_it_is(
+    html: dict[Path, BeautifulSoup], written: dict[Path, BeautifulSoup], site: Path, base: str
+) -> None:
+    titles, descriptions = set(), set()
+    for path, page in html.items():
+        names = meta(page)
+        text = names["description"].strip()
+        assert 20 < len(text) <= 210, f"{path.name}: {text}"
+        assert not re.search(r"[\\$\ufffd]|\.\.\.$", text), f"{path.name}: {text}"
+        descriptions.add(text)
         assert len(page.find_all("h1")) >= 1
         assert page.html is not None
         assert page.html.get("lang") == "en"
         assert page.title is not None
-        titles.add(page.title.get_text())
+        if path in written:
+            assert names["og:description"] == text
+            assert names["og:title"].strip(), path.name
+            assert names["og:url"] == f"{base}{path.relative_to(site).as_posix()}" == canonical(page)
+            titles.add(page.title.get_text())
+        if path in written or path == site / "index.html":
+            assert names["og:image"].startswith(base)
+            assert (site / names["og:image"].removeprefix(base)).is_file()
+        if path.name != "404.html":
+            assert page.find("link", rel="apple-touch-icon") is not None, path.name
     assert len(titles) == len(written), "two pages have one title"
+    assert len(descriptions) == len(html), "two pages have one description"
+
+
+def canonical(page: BeautifulSoup) -> str:
+    (link,) = page.find_all("link", rel="canonical")
+    return text_of(link, "href")
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("A question, but which? Then more. " + "Word " * 60 + "end.", "A question, but which?"),
+        ("A sentence with a formula $x$ in it. A sentence without one.", "A sentence without one."),
+        ("word " * 60, "word " * 40 + "…"),
+        ("As Luo et al. (2017) say, it is bounded.", "As Luo et al. (2017) say, it is bounded."),
+    ],
+)
+def test_description_is_whole_sentences_without_formulas(source: str, wanted: str) -> None:
+    from docutils import nodes
+    from docutils.utils import new_document
+
+    document = new_document("page")
+    paragraph = nodes.paragraph()
+    for place, part in enumerate(source.strip().split("$")):
+        kind = nodes.math(part, part) if place % 2 else nodes.Text(part)
+        paragraph += kind
+    document += paragraph
+    assert book_site.description(document) == wanted
 
 
 def test_no_markup_is_left_unresolved(written: dict[Path, BeautifulSoup]) -> None:
@@ -203,14 +271,29 @@ def test_formulas_are_marked_for_the_books_own_mathjax(
     assert len(fonts) >= 20
 
 
-def test_sitemap_lists_every_written_page(site: Path, written: dict[Path, BeautifulSoup], root: Path) -> None:
+def test_sitemap_lists_every_written_page_and_no_other(
+    site: Path, written: dict[Path, BeautifulSoup], base: str
+) -> None:
     tree = ElementTree.parse(site / "sitemap.xml")
     listed = {element.text for element in tree.iter() if element.tag.endswith("loc")}
-    base = yaml.safe_load((root / "_config.yml").read_text())["html"]["baseurl"]
-    assert {f"{base}{path.relative_to(site).as_posix()}" for path in written} <= listed
+    assert listed == {f"{base}{path.relative_to(site).as_posix()}" for path in written}
 
 
-def test_not_found_page_stands_alone(site: Path) -> None:
-    page = BeautifulSoup((site / "404.html").read_text(), "html.parser")
-    assert not page.find_all(["script", "img", "link"])
-    assert all(urlsplit(link).scheme == "https" for link in links(page))
+def test_robots_are_told_of_the_sitemap(site: Path, base: str) -> None:
+    lines = (site / "robots.txt").read_text().splitlines()
+    assert lines[:2] == ["User-agent: *", "Allow: /"]
+    assert lines[2] == f"Sitemap: {base}sitemap.xml"
+    assert (site / "sitemap.xml").is_file()
+
+
+def test_not_found_page_works_at_any_depth(html: dict[Path, BeautifulSoup], site: Path, base: str) -> None:
+    """All that it names starts at the host's root, and nothing is inline: a strict policy lets it pass."""
+    page, folder = html[site / "404.html"], urlsplit(base).path
+    named = [
+        text_of(tag, name) for name in ("href", "src", "action") for tag in page.find_all(attrs={name: True})
+    ]
+    assert len(named) >= 4
+    assert all(target.startswith(folder) for target in named), named
+    assert not page.find_all(["script", "style"])
+    assert not page.find_all(style=True)
+    assert meta(page)["robots"] == "noindex"

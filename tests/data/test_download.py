@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -230,6 +234,45 @@ def test_ctrl_c_keeps_what_has_arrived(
     assert (cache / f"{IMAGES}.part").stat().st_size == 128
     load("tiny", progress=False)
     assert mirrors.ranges("good")[1] == "bytes=128-"
+
+
+# A notebook whose runtime may go at any moment: the tiny dataset from one mirror, with the bar shown.
+_RUNTIME = """
+import json, sys
+from cosnorm.data import DATASETS, load
+from cosnorm.data._source import Source, SourceFile
+mirror, *files = json.loads(sys.argv[1])
+forms = tuple(SourceFile(*file) for file in files)
+DATASETS["tiny"] = Source("tiny", "tiny", lambda contents: contents, forms, (mirror,))
+print(sorted(load("tiny")))
+"""
+
+
+def test_a_runtime_that_is_lost_goes_on_where_it_was(
+    cache: Path, official: dict[str, bytes], mirrors: Mirrors
+) -> None:
+    """Killed in the middle of a file, unable to tidy up; the next one asks for the rest and shows it."""
+    files = [(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in official.items()]
+
+    def start(behaviour: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _RUNTIME, json.dumps([mirrors.base(behaviour), *files])]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    part = cache / f"{IMAGES}.part"
+    with start("trickling") as lost:
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size >= 20):
+            assert time.monotonic() < deadline, "nothing arrived"
+            time.sleep(0.02)
+        lost.kill()
+    have = part.stat().st_size
+    assert 20 <= have < len(official[IMAGES])
+    with start("good") as second:
+        printed, shown = second.communicate(timeout=120)
+    assert second.returncode == 0, shown
+    assert printed.strip() == str([IMAGES, LABELS])
+    assert mirrors.ranges("good") == [f"bytes={have}-", None]
+    assert f"{IMAGES}: 100%" in shown
 
 
 def test_a_slow_mirror_is_left_for_another(
