@@ -107,7 +107,7 @@ def compare(case: Case, *, repeats: int = 30, device: str = "cpu", seed: int = 0
     ValueError
         If ``repeats`` is less than 2.
     RuntimeError
-        If a contender that should give cosines is off by more than :data:`TOLERANCE` in float32.
+        If a contender that should give cosines is off by more than ``TOLERANCE`` in float32.
     """
     if repeats < 2:
         raise ValueError(f"repeats must be at least 2, for quartiles need them; got {repeats}")
