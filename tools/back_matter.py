@@ -23,6 +23,7 @@ import yaml
 from docutils import nodes
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
+from sphinx_exercise.nodes import solution_node
 
 from cosnorm import evidence
 from cosnorm._cli.app import app as command_line
@@ -98,6 +99,16 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
         return TEXTS[match[1]]() if match[1] in TEXTS else reference(*match[1].split())
 
     source[0] = _MARK.sub(made, source[0])
+
+
+def name_solutions(app: Any, doctree: nodes.document) -> None:
+    """Give the solution of the exercise ``ex-...`` the label ``solution-ex-...``."""
+    labels = app.env.domains["std"]
+    for node in doctree.findall(solution_node):
+        name = f"solution-{node['target_label']}"
+        node["ids"].append(name)
+        for known in (labels.labels, labels.anonlabels):
+            known[name] = (app.env.docname, name, "Solution")[: 3 if known is labels.labels else 2]
 
 
 # -- API reference -------------------------------------------------------------------------------------
@@ -182,6 +193,7 @@ def resolve(app: Any, env: Any, node: nodes.Element, contnode: nodes.Element) ->
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     app.connect("source-read", fill)
+    app.connect("doctree-read", name_solutions)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-process-docstring", mend, priority=400)  # before napoleon
