@@ -12,8 +12,10 @@ import html
 import importlib
 import inspect
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from sphinx_exercise.nodes import solution_node
 
 from cosnorm import evidence
 from cosnorm._cli.app import app as command_line
-from tools import repository
+from tools import pdf, repository
 
 PAPER = "luo2017cosine"
 _MARK = re.compile(r"^% made by the build: (.+)$", re.MULTILINE)
@@ -83,11 +85,26 @@ def record(root: Path = repository.ROOT) -> str:
     return f"{authors}, {cited['title']},\n{release(root)}, {cited['url']},\nrecord {name},\nSHA-256 {total}"
 
 
+def printed() -> str:
+    """A link to the PDF, if one is there to be copied into the site; else how to make one."""
+    if not pdf.TARGET.is_file():
+        return '<p class="pdf-link"><code>make pdf</code> prints the whole book; this copy was built without.</p>'
+    day = datetime.fromtimestamp(pdf.TARGET.stat().st_mtime, UTC).date().isoformat()
+    return f'<p class="pdf-link"><a href="../{pdf.TARGET.name}">The whole book as PDF</a>, printed {day}.</p>'
+
+
+def copy_pdf(app: Any, error: Exception | None) -> None:
+    """Put the PDF beside the pages that link to it."""
+    if error is None and app.builder.format == "html" and pdf.TARGET.is_file():
+        shutil.copy2(pdf.TARGET, Path(app.outdir) / pdf.TARGET.name)
+
+
 TEXTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "bibtex": lambda: f"```bibtex\n{bibtex()}\n```",
     "cff": lambda: f"```yaml\n{(repository.ROOT / 'CITATION.cff').read_text(encoding='utf-8').strip()}\n```",
     "paper": lambda: f"```bibtex\n{paper()}\n```",
+    "pdf": printed,
     "record": lambda: f"```text\n{record()}\n```",
 }
 
@@ -193,6 +210,7 @@ def resolve(app: Any, env: Any, node: nodes.Element, contnode: nodes.Element) ->
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     app.connect("source-read", fill)
+    app.connect("build-finished", copy_pdf)
     app.connect("doctree-read", name_solutions)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-bases", public_bases)

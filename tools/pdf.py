@@ -1,6 +1,6 @@
 """The whole book as one PDF, printed by Chromium from the built site.
 
-python -m tools.pdf   read _build/html, write _build/html/cosnorm.pdf
+python -m tools.pdf   read _build/html, write _build/cosnorm.pdf
 
 The articles of all pages become one document, in which every link between pages is a link inside it. It is
 printed twice: the first time to learn on which page each chapter begins, for the table of contents.
@@ -21,15 +21,16 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from bs4 import BeautifulSoup, Tag
-from pypdf import PdfReader, PdfWriter
+from pypdf import PdfReader
 from pypdf.generic import Destination
 
 from tools import repository
 
-NAME = "cosnorm.pdf"
+SITE = repository.ROOT / "_build" / "html"
+TARGET = repository.ROOT / "_build" / "cosnorm.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What only a screen has a use for.
-CHROME = ".headerlink, .viewcode-back, .copybtn, script, .toctree-wrapper, .tocsidebar, aside.sidebar-toc"
+CHROME = ".headerlink, a:has(.viewcode-link), .copybtn, script, .toctree-wrapper, .pdf-link"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def document(site: Path, root: Path, numbers: Mapping[str, int]) -> str:
     contents = "".join(_contents(part, articles, numbers) for part in book)
     body = "\n".join(str(found) for found in articles.values())
     return (
-        f'<!doctype html><html lang="en" data-theme="light" data-mode="light"><head>{head}</head>'
+        f'<!doctype html><html lang="en" data-theme="light" data-mode="light">'
+        f"<head><title>{config['title']}</title>{head}</head>"
         f'<body class="print-book"><main class="bd-content">{cover}'
         f'<nav class="print-contents"><p class="print-heading">Contents</p>{contents}</nav>'
         f"{body}</main></body></html>"
@@ -122,11 +124,11 @@ def document(site: Path, root: Path, numbers: Mapping[str, int]) -> str:
 
 
 def head_of(page: BeautifulSoup, folder: Path) -> str:
-    """Title, style sheets and the set-up of MathJax of a page, with addresses that hold anywhere."""
+    """Style sheets and the set-up of MathJax of a page, with addresses that hold anywhere."""
     if page.head is None:
         raise ValueError("the front page has no head")
     kept = []
-    for tag in page.head.find_all(["meta", "title", "link", "script", "style"]):
+    for tag in page.head.find_all(["meta", "link", "script", "style"]):
         tag = copy.copy(tag)
         source = str(tag.get("src") or "")
         if tag.name == "script" and "mathjax" not in source and "MathJax" not in tag.get_text():
@@ -201,32 +203,26 @@ def bookmarks(reader: PdfReader) -> list[Destination]:
     return flat(reader.outline)
 
 
-def make(site: Path, root: Path = repository.ROOT) -> Path:
-    """Write the PDF into a built site and return its path."""
+def make(site: Path, target: Path, root: Path = repository.ROOT) -> Path:
+    """Print a built site to the file `target` and return its path."""
     pages = [page for part in parts(root) for page in part.pages]
-    target = site / NAME
     with tempfile.TemporaryDirectory() as folder:
-        source, printed = Path(folder) / "book.html", Path(folder) / "book.pdf"
-        numbers: dict[str, int] = {}
+        source, numbers = Path(folder) / "book.html", {}
         for _ in range(2):
             source.write_text(document(site, root, numbers), encoding="utf-8")
-            print_html(source, printed)
-            numbers = beginnings(PdfReader(printed), pages)
-        writer = PdfWriter(clone_from=printed)
-        config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-        writer.add_metadata({"/Title": config["title"], "/Author": config["author"]})
-        writer.page_mode = "/UseOutlines"
-        writer.write(target)
+            print_html(source, target)
+            numbers = beginnings(PdfReader(target), pages)
     return target
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the book and say where it is."""
     parser = argparse.ArgumentParser(prog="python -m tools.pdf", description=__doc__)
-    parser.add_argument("--site", type=Path, default=repository.ROOT / "_build" / "html", help="the built site")
-    site = parser.parse_args(arguments).site.resolve()
+    parser.add_argument("--site", type=Path, default=SITE, help="the built site")
+    parser.add_argument("--target", type=Path, default=TARGET, help="the file to write")
+    options = parser.parse_args(arguments)
     try:
-        target = make(site)
+        target = make(options.site.resolve(), options.target.resolve())
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 1
