@@ -23,7 +23,9 @@ question of research, and its solution then says what is known and how we would 
 written from the chapters by `make execute`.
 
 """
-_FENCED = re.compile(r"^(`{3,})\{(exercise|solution)(?:-start)?\} *(.*?)\n(.*?)^\1 *$", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(
+    r"^(`{3,})\{(exercise|solution)(?:-start)?\} *(.*?)\n(.*?)^\1 *$", re.MULTILINE | re.DOTALL
+)
 _OPTION = re.compile(r"^:(\w+): *(.*)\n", re.MULTILINE)
 
 

@@ -86,7 +86,9 @@ def internal(site: Path, page: str, link: str, pages: Sequence[str]) -> str:
     address = urlsplit(link)
     if address.scheme:
         return link
-    target = ((site / page).parent / unquote(address.path)).resolve() if address.path else site / f"{page}.html"
+    target = (
+        ((site / page).parent / unquote(address.path)).resolve() if address.path else site / f"{page}.html"
+    )
     if not target.is_relative_to(site):
         return ""
     name = target.relative_to(site).with_suffix("").as_posix()
