@@ -22,7 +22,7 @@ SITE := _build/html
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
 
-.PHONY: help book test execute lint format bench check release-files set-url clean
+.PHONY: help book pdf test execute lint format bench check release-files set-url clean
 
 help: ## Show this list
 	@echo "make COMMAND, where COMMAND is one of"
@@ -33,6 +33,13 @@ book: $(INSTALLED) ## Build the book to _build/html (the chapters' stored output
 	@$(BIN)/jupyter-book build --all -q -n -W --keep-going . >_build.log 2>&1 || { cat _build.log; rm -f _build.log; exit 1; }
 	@rm -f _build.log
 	@echo "The book is in $(SITE): open $(CURDIR)/$(SITE)/index.html"
+
+# The second build links the PDF and takes it into the site.
+pdf: $(INSTALLED) ## Print the whole book to _build/html/cosnorm.pdf (needs Chromium; minutes)
+	@rm -f _build/cosnorm.pdf
+	@$(MAKE) --no-print-directory book
+	@$(BIN)/python -m tools.pdf
+	@$(MAKE) --no-print-directory book
 
 test: $(INSTALLED) ## Run every test, the chapters included
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \

@@ -121,7 +121,7 @@ def convert(
     output
         Change the output layer as well; then it wants a ``scale``.
     constant, scale
-        As for :class:`~cosnorm.CosineLinear`.
+        As for :class:`~cosnorm.layers.CosineLinear`.
     dry_run
         Print what would change, and change nothing.
 

@@ -107,7 +107,7 @@ class Record:
 
 
 def summarize(test_error: Sequence[int], tail: int, diverged_epoch: int | None) -> dict[str, Any]:
-    """The final figures of a run; see :attr:`Record.final`.
+    """The final figures of a run; see ``final`` of :class:`Record`.
 
     A diverged run has none: the mean of the epochs before would flatter it.
     """

@@ -31,7 +31,9 @@ DESKTOP, PHONE = 1300, 360  # widths in pixels
 THEME_WAITS = 400  # milliseconds after which the theme has looked for boxes that scroll in a window resized
 PATIENCE = 120_000  # milliseconds: a busy machine is no finding
 AT_ONCE = 3  # pages open side by side: while one waits, another works
-PREFIX = "/cosnorm/"  # a project's site on GitHub Pages is no site of its own: it lives under the project's name
+PREFIX = (
+    "/cosnorm/"  # a project's site on GitHub Pages is no site of its own: it lives under the project's name
+)
 
 # What a server may forbid without breaking the book. Nothing comes from elsewhere, nothing is evaluated, no
 # frame, no plug-in. Styles have to be allowed inside the page: MathJax and the theme's icons write their own
@@ -109,7 +111,12 @@ def serve(folder: Path) -> Iterator[str]:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The machine's Chromium, without a window and without requests of its own."""
-    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+    quiet = [
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+    ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *quiet])
         yield browser
@@ -329,7 +336,9 @@ def each(
         free = asyncio.Semaphore(AT_ONCE)
         async with chromium() as browser:
             # One context, so that what all pages share comes from the cache, as it does for a reader.
-            context = await browser.new_context(viewport={"width": DESKTOP, "height": 900}, color_scheme="light")
+            context = await browser.new_context(
+                viewport={"width": DESKTOP, "height": 900}, color_scheme="light"
+            )
             context.set_default_timeout(PATIENCE)
 
             async def one(address: str) -> T:

@@ -1,8 +1,8 @@
 """Sphinx extension of this book: what the site needs and no installed extension gives.
 
-MathJax is served by the book itself, citations are set in round brackets, every page says what it is about, the
-site's root leads to the book, a ``404.html`` is written that works at any depth, and the theme's icons are cut down
-to those that some page shows.
+MathJax is served by the book itself, citations are set in round brackets, every page says what it is about,
+the site's root leads to the book, a ``404.html`` is written that works at any depth, and the theme's icons
+are cut down to those that some page shows.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def only_icons(script: str, names: set[str]) -> str:
 
 
 def trim_icons(app: Any, error: Exception | None) -> None:
-    """Keep the icons that pages and scripts of the site name: a few of two thousand, a third of the page's bytes."""
+    """Keep the icons that pages and scripts name: a few of two thousand, which are a third of a page's bytes."""
     if error is not None or app.builder.format != "html":
         return
     site = Path(app.outdir)

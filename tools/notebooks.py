@@ -39,13 +39,14 @@ def write_equations() -> int:
 def write_pages() -> int:
     """Write the pages that are made from the records; the chapters must have been executed before."""
     from tools import (
+        exercises_page,
         front_page,
         ledger_page,
         provenance_page,
         register_page,
     )  # they load the package, which takes a while
 
-    for module in (front_page, ledger_page, register_page, provenance_page):
+    for module in (front_page, ledger_page, register_page, provenance_page, exercises_page):
         print(f"wrote {module.write_page().relative_to(repository.ROOT)}")
     return 0
 

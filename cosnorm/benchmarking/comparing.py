@@ -114,7 +114,7 @@ def compare(
     ValueError
         If ``repeats`` is less than 2, or ``dtype`` is none of these.
     RuntimeError
-        If a contender that should give cosines is off by more than :data:`TOLERANCE` in float32.
+        If a contender that should give cosines is off by more than ``TOLERANCE`` in float32.
     """
     if repeats < 2:
         raise ValueError(f"repeats must be at least 2, for quartiles need them; got {repeats}")

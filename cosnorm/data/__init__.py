@@ -34,6 +34,7 @@ __all__ = [
     "status",
 ]
 
+#: Where each dataset comes from, by name.
 DATASETS: dict[str, Source] = {
     source.name: source
     for source in (

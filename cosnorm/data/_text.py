@@ -24,7 +24,7 @@ class TextPreparation:
     """How bags of words become features. The defaults are our reading of the paper's section 5.2.
 
     The paper names none of ``tf``, ``idf`` and ``length``, says that each feature is "re-scaled", and gives a
-    number of words that no cut gives (:mod:`cosnorm.data.newsgroups`). With ``scale="max"`` and
+    number of words that no cut gives (``cosnorm.data.newsgroups`` says why). With ``scale="max"`` and
     ``length="any"`` a feature is ``tf`` over its largest value: ``idf`` cancels, but for a word in every
     document, whose plain weight is 0.
 

@@ -22,7 +22,7 @@ class Technique:
     ----------
     learning_rate
         The rate at the scales that use the paper's network; ``None`` where records of another experiment
-        decide, :attr:`Scale.rates_from`.
+        decide, ``rates_from`` of the :class:`Scale`.
     source
         Who chose that rate: ``"paper"`` or ``"ours"``.
     norm
@@ -58,7 +58,7 @@ class Scale:
         Learning rates that differ from the technique's own.
     rates_from
         Experiment and scale, such as ``"rates/short"``, whose records decide every other rate: those that
-        come with the package, see :func:`cosnorm.experiments.choosing.chosen`.
+        come with the package, see :func:`cosnorm.experiments.choosing.chosen_rate`.
     note
         Why they differ, or what else a reader should know.
     threads

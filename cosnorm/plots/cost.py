@@ -58,7 +58,7 @@ def relative_times(groups: Mapping[str, Rounds], *, title: str = "") -> Figure:
     Raises
     ------
     ValueError
-        If there are no groups, or one is not as :func:`ratios` wants it.
+        If there are no groups, or one is not as ``ratios`` wants it.
 
     Examples
     --------

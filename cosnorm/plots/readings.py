@@ -30,7 +30,7 @@ def readings(judgement: Judgement, *, title: str = "") -> Figure:
     judgement
         As from :func:`cosnorm.register.judge`.
     title
-        The answer that the figure gives; without one :func:`headline`.
+        The answer that the figure gives; without it, one made from the numbers.
 
     Returns
     -------

@@ -47,7 +47,7 @@ class Replica:
         Each training input is multiplied by a random factor between ``1 / magnitude`` and
         ``magnitude``, its logarithm uniform, drawn anew each epoch; 1 leaves the inputs alone.
     observe
-        What else is recorded after each epoch: names of :data:`cosnorm.training.observers.OBSERVERS`.
+        What else is recorded after each epoch: names of ``cosnorm.training.observers.OBSERVERS``.
     """
 
     sizes: tuple[int, ...]

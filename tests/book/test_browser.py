@@ -130,7 +130,7 @@ FAULTS = {
     "wide": '<article><p style="width: 500px">wide</p></article>',
     "unnamed": "<button></button>",
     "pale": '<p style="color: #ccc; background: #fff">pale by day</p>',
-    "dim": '<style>@media (prefers-color-scheme: dark) { em { color: #333 } }</style><em>dim by night</em>',
+    "dim": "<style>@media (prefers-color-scheme: dark) { em { color: #333 } }</style><em>dim by night</em>",
     "scroller": '<pre style="overflow: auto; width: 50vw; height: 2em; tab-size: 8">a line<br>of text<br>more</pre>',
     "order": '<button tabindex="2">first</button>',
     "trap": "<script>document.querySelector('button').addEventListener('focus', () => "

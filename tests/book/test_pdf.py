@@ -1,0 +1,184 @@
+"""The printed book: every page of the site is in it, it can be navigated, and nothing is left unset."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+from pypdf.generic import DictionaryObject
+
+from tools import pdf, repository
+
+
+def built(folder: Path) -> Path:
+    """A site of two pages with what the real ones have: links, repeated anchors, a formula, a solution."""
+    site = folder / "html"
+    (site / "book").mkdir(parents=True)
+    mathjax = '<script src="../_static/mathjax.js"></script><script src="theme.js"></script>'
+    for name, other in (("one", "two"), ("two", "one")):
+        (site / "book" / f"{name}.html").write_text(
+            f"<html><head><title>t</title>{mathjax}</head><body><nav>menu</nav>"
+            f'<article class="bd-article"><h1 id="top">{name}</h1><p id="summary">Text.</p>'
+            f'<a href="{other}.html#summary">other</a> <a href="#summary">here</a> <a href="{other}.html">all</a>'
+            ' <a href="https://example.org/x">out</a> <a href="../_static/file.zip">file</a>'
+            '<a class="headerlink" href="#top">#</a><details><p>Solution</p></details>'
+            '<img alt="a" src="../_images/a%20b.svg"></article></body></html>'
+        )
+    return site
+
+
+def test_links_between_pages_stay_in_the_document(tmp_path: Path) -> None:
+    site = built(tmp_path)
+    pages = ["book/one", "book/two"]
+    found = pdf.article(site, "book/one", pages)
+    targets = [tag.get("href") for tag in found.find_all("a")]
+    assert targets == [
+        "#book-two--summary",
+        "#book-one--summary",
+        "#book-two--",
+        "https://example.org/x",
+        None,
+    ]
+    anchors = {tag["id"] for page in pages for tag in pdf.article(site, page, pages).find_all(id=True)}
+    assert {target[1:] for target in targets if target and target.startswith("#")} <= anchors | {"book-two--"}
+    assert pdf.article(site, "book/two", pages)["id"] == "book-two--"
+
+
+def test_solutions_are_open_and_pictures_found(tmp_path: Path) -> None:
+    found = pdf.article(built(tmp_path), "book/one", ["book/one"])
+    assert all(tag.has_attr("open") for tag in found.find_all("details"))
+    assert [tag["src"] for tag in found.find_all("img")] == [
+        (tmp_path / "html" / "_images" / "a b.svg").as_uri()
+    ]
+
+
+def test_only_mathjax_is_loaded(tmp_path: Path) -> None:
+    site = built(tmp_path)
+    page = BeautifulSoup((site / "book" / "one.html").read_text(), "html.parser")
+    head = pdf.head_of(page, site / "book")
+    assert re.findall(r'src="(.*?)"', head) == [(site / "_static" / "mathjax.js").as_uri()]
+
+
+def test_every_page_of_the_contents_is_printed(root: Path) -> None:
+    named = {page for part in pdf.parts(root) for page in part.pages}
+    stored = {f"book/{path.stem}" for path in (root / "book").iterdir() if path.suffix in {".md", ".ipynb"}}
+    assert named == stored
+
+
+def test_without_a_browser_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(pdf, "BROWSERS", ("no-such-browser",))
+    monkeypatch.setattr(pdf, "document", lambda *_: "<html></html>")
+    assert pdf.main(["--site", str(tmp_path), "--target", str(tmp_path / "x.pdf")]) == 1
+    assert "no-such-browser" in capsys.readouterr().err
+
+
+# -- the whole book ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def printed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
+    """The book, built and printed."""
+    try:
+        pdf.browser()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("pdf")
+    tool = str(Path(sys.executable).with_name("jupyter-book"))
+    subprocess.run(
+        [tool, "build", "-q", "--path-output", str(folder), str(root)], check=True, capture_output=True
+    )
+    return PdfReader(pdf.make(folder / "_build" / "html", folder / "book.pdf", root))
+
+
+@pytest.fixture(scope="module")
+def texts(printed: PdfReader) -> list[str]:
+    return [page.extract_text() for page in printed.pages]
+
+
+def titles(root: Path) -> list[str]:
+    from tools import chapters
+
+    return [chapters.title(path).replace("`", "") for path in chapters.pages(root)]
+
+
+@pytest.mark.slow
+def test_pages_are_neither_lost_nor_empty(texts: list[str], root: Path) -> None:
+    assert 10 * len(titles(root)) < len(texts) < 1000
+    assert sum(not text.strip() for text in texts) == 0
+
+
+@pytest.mark.slow
+def test_every_title_begins_a_page_and_is_in_the_contents(
+    printed: PdfReader, texts: list[str], root: Path
+) -> None:
+    plain = [" ".join(text.split()) for text in texts]
+    begun = pdf.beginnings(printed, [page for part in pdf.parts(root) for page in part.pages])
+    starts = [plain[number - 1] for number in begun.values()]
+    first = min(begun.values())
+    contents = " ".join(plain[1 : first - 1])
+    for title in titles(root):
+        assert any(start.startswith(title) for start in starts), title
+        assert title in contents
+    for number in begun.values():
+        assert re.search(rf"(?<!\d){number}(?!\d)", contents), number
+
+
+@pytest.mark.slow
+def test_bookmarks_name_every_page(printed: PdfReader, root: Path) -> None:
+    marks = {str(mark.title).strip() for mark in pdf.bookmarks(printed)}
+    assert set(titles(root)) <= marks
+    assert len(marks) > 5 * len(titles(root))
+
+
+@pytest.mark.slow
+def test_links_lead_inside_or_to_the_web(printed: PdfReader) -> None:
+    places, inside, outside = printed.named_destinations, 0, 0
+    for page in printed.pages:
+        for reference in page.get("/Annots") or ():
+            link = reference.get_object()
+            if link.get("/Subtype") != "/Link":
+                continue
+            action = link.get("/A", DictionaryObject()).get_object()
+            if "/URI" in action:
+                assert re.match(r"https?://", str(action["/URI"])), action["/URI"]
+                outside += 1
+            else:
+                target = link.get("/Dest") or action.get("/D")
+                assert not isinstance(target, str) or target in places or f"/{target}" in places, target
+                inside += 1
+    assert inside > 500
+    assert outside > 20
+
+
+@pytest.mark.slow
+def test_formulas_are_set_and_fonts_embedded(printed: PdfReader, texts: list[str]) -> None:
+    whole = "\n".join(texts)
+    assert not re.search(r"\\(?:lVert|frac|hat|begin\{aligned\})", "\n".join(prose(texts)))
+    assert "Math input error" not in whole
+    assert "Undefined control" not in whole
+    fonts = [font.get_object() for page in printed.pages[:60] for font in page_fonts(page)]
+    assert any("MJX" in str(font["/BaseFont"]) for font in fonts)
+    for font in fonts:
+        inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
+        descriptor = inner.get("/FontDescriptor")
+        assert inner["/Subtype"] == "/Type3" or any(
+            key.startswith("/FontFile") for key in descriptor.get_object()
+        )
+
+
+def prose(texts: list[str]) -> list[str]:
+    """Pages without the reference and the code, which quote TeX as it is."""
+    return [text for text in texts if "mathtext" not in text and "[source]" not in text and 'r"' not in text]
+
+
+def page_fonts(page) -> list:
+    return list(page["/Resources"].get("/Font", {}).values())
+
+
+def test_the_makefile_prints_what_the_site_links(root: Path) -> None:
+    assert pdf.TARGET.relative_to(repository.ROOT).as_posix() in (root / "Makefile").read_text()
