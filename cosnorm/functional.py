@@ -52,7 +52,7 @@ def cosine_linear(
     input
         Shape ``(*, in_features)``, of dtype float16, bfloat16, float32 or float64. Or a matrix in layout
         :data:`torch.sparse_csr` of float32 or float64, which is not made dense and gets no gradient;
-        the weight's is dense (:mod:`cosnorm.training.sparse` trains without that).
+        the weight's is dense (the layers of ``cosnorm.training.sparse`` train without that).
     weight
         Shape ``(out_features, in_features)``, same dtype and device.
     centered
