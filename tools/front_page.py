@@ -162,11 +162,13 @@ def _thumbnail(
     theme: Theme,
 ) -> None:
     """An image beside the plane, with a line to its point; the other digit's above, as its point is."""
-    box = (1.16, 0.05 if seen.wanted[index] else 0.43, 0.3, 0.3)
-    center = (box[0] * radius, (box[1] + 0.15) * radius)
+    left, bottom, side = 1.16, 0.05 if seen.wanted[index] else 0.43, 0.3
+    center = (left * radius, (bottom + side / 2) * radius)
     axes.plot([point[0], center[0]], [point[1], center[1]], color=color, linewidth=0.9, zorder=3)
     axes.scatter([point[0]], [point[1]], s=60, facecolors="none", edgecolors=theme.text, zorder=4)
-    inset = axes.inset_axes([side * radius for side in box], transform=axes.transData)
+    inset = axes.inset_axes(
+        (left * radius, bottom * radius, side * radius, side * radius), transform=axes.transData
+    )
     inset.pcolormesh(seen.images[index].reshape(8, 8)[::-1], cmap="gray_r", vmin=0, vmax=16)
     inset.set(xticks=[], yticks=[], aspect="equal")
     for spine in inset.spines.values():

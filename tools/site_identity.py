@@ -63,7 +63,8 @@ def card() -> bytes:
     light = front_page.THEMES[0]
     with matplotlib.rc_context():
         plots.use_book_style()
-        figure = Figure(figsize=(width / DPI, height / DPI), facecolor="white", layout="none")
+        figure = Figure(figsize=(width / DPI, height / DPI), facecolor="white")
+        figure.set_layout_engine("none")  # everything has its place
         _draw_logo(figure.add_axes((0.04, 0.795, 0.16 * height / width, 0.16)), 0.16 * height)
         figure.text(0.145, 0.885, "Cosine normalization", fontsize=35, color=light.text, va="center")
         words = "An executable book: every equation tested, every figure from stored runs"
