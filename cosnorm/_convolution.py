@@ -36,7 +36,6 @@ from cosnorm._windows import (
     split,
 )
 
-
 #: Outputs for each entry of the input from which on a convolution is done in parts.
 _WIDE = 4
 

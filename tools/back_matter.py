@@ -88,7 +88,7 @@ def record(root: Path = repository.ROOT) -> str:
 def printed() -> str:
     """A link to the PDF, if one is there to be copied into the site; else how to make one."""
     if not pdf.TARGET.is_file():
-        return '<p class="pdf-link"><code>make pdf</code> prints the whole book; this copy was built without.</p>'
+        return '<p class="pdf-link">Printed by <code>make pdf</code>; this copy was built without.</p>'
     day = datetime.fromtimestamp(pdf.TARGET.stat().st_mtime, UTC).date().isoformat()
     return f'<p class="pdf-link"><a href="../{pdf.TARGET.name}">The whole book as PDF</a>, printed {day}.</p>'
 
@@ -187,6 +187,7 @@ def candidates(name: str, kind: str) -> Iterator[str]:
     """Names under which the reference may document what a docstring or a type calls `name`."""
     *modules, last = name.split(".")
     if kind == "attr":  # a field is documented with its class
+        yield ".".join(modules)
         yield from candidates(".".join(modules), "class")
     while modules:
         modules.pop()

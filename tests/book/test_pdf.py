@@ -19,10 +19,10 @@ def built(folder: Path) -> Path:
     """A site of two pages with what the real ones have: links, repeated anchors, a formula, a solution."""
     site = folder / "html"
     (site / "book").mkdir(parents=True)
-    mathjax = '<script src="../_static/mathjax.js"></script><script src="theme.js"></script>'
+    scripts = '<script src="../_static/mathjax.js"></script><script src="theme.js"></script>'
     for name, other in (("one", "two"), ("two", "one")):
         (site / "book" / f"{name}.html").write_text(
-            f"<html><head><title>t</title>{mathjax}</head><body><nav>menu</nav>"
+            f"<html><head><title>t</title>{scripts}</head><body><nav>menu</nav>"
             f'<article class="bd-article"><h1 id="top">{name}</h1><p id="summary">Text.</p>'
             f'<a href="{other}.html#summary">other</a> <a href="#summary">here</a> <a href="{other}.html">all</a>'
             ' <a href="https://example.org/x">out</a> <a href="../_static/file.zip">file</a>'
