@@ -38,7 +38,8 @@ _MARK = re.compile(r"^% made by the build: (.+)$", re.MULTILINE)
 def commands() -> str:
     """Help of every command in Markdown, as typer writes it, without its cut-off list of commands."""
     command = typer.main.get_command(command_line)
-    text = typer.cli.get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="cosnorm"))
+    text = typer.cli.get_docs_for_click(obj=command, ctx=typer.Context(command), name="cosnorm", title="")
+    text = text.partition("\n")[2]  # the page has a title
     return html.unescape(re.sub(r"\*\*Commands\*\*:.*?(?=^## )", "", text, flags=re.DOTALL | re.MULTILINE))
 
 

@@ -24,7 +24,8 @@ def built(folder: Path) -> Path:
         (site / "book" / f"{name}.html").write_text(
             f"<html><head><title>t</title>{scripts}</head><body><nav>menu</nav>"
             f'<article class="bd-article"><h1 id="top">{name}</h1><p id="summary">Text.</p>'
-            f'<a href="{other}.html#summary">other</a> <a href="#summary">here</a> <a href="{other}.html">all</a>'
+            f'<a href="{other}.html#summary">other</a> <a href="#summary">here</a>'
+            f'<a href="{other}.html">all</a>'
             ' <a href="https://example.org/x">out</a> <a href="../_static/file.zip">file</a>'
             '<a class="headerlink" href="#top">#</a><details><p>Solution</p></details>'
             '<img alt="a" src="../_images/a%20b.svg"></article></body></html>'
