@@ -66,8 +66,8 @@ def bibtex(root: Path = repository.ROOT) -> str:
     if "date-released" in cited:
         fields["year"] = str(cited["date-released"])[:4]
     authors = [f"{{{author['name']}}}" for author in cited["authors"]]
-    entry = pybtex.database.Entry("misc", fields)
-    entry.persons["author"] = [pybtex.database.Person(name) for name in authors]
+    people = {"author": [pybtex.database.Person(name) for name in authors]}
+    entry = pybtex.database.Entry("misc", fields, persons=people)
     return pybtex.database.BibliographyData({"cosnorm": entry}).to_string("bibtex").strip()
 
 

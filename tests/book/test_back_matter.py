@@ -95,7 +95,7 @@ def test_every_command_and_option_is_on_its_page() -> None:
         section = next(part for part in sections if part.startswith(f"`cosnorm {name}`"))
         for parameter in command.params:
             assert parameter.opts[-1].lstrip("-") in section
-    assert not re.search(r"\.\.\.$|&#", text, re.MULTILINE)
+    assert not re.search(r"\w\.\.\.$|&#", text, re.MULTILINE)
 
 
 # -- how to cite ---------------------------------------------------------------------------------------
