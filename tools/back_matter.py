@@ -38,7 +38,8 @@ _MARK = re.compile(r"^% made by the build: (.+)$", re.MULTILINE)
 def commands() -> str:
     """Help of every command in Markdown, as typer writes it, without its cut-off list of commands."""
     command = typer.main.get_command(command_line)
-    text = typer.cli.get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="cosnorm"))
+    text = typer.cli.get_docs_for_click(obj=command, ctx=typer.Context(command), name="cosnorm", title="")
+    text = text.partition("\n")[2]  # the page has a title
     return html.unescape(re.sub(r"\*\*Commands\*\*:.*?(?=^## )", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
@@ -65,8 +66,8 @@ def bibtex(root: Path = repository.ROOT) -> str:
     if "date-released" in cited:
         fields["year"] = str(cited["date-released"])[:4]
     authors = [f"{{{author['name']}}}" for author in cited["authors"]]
-    entry = pybtex.database.Entry("misc", fields)
-    entry.persons["author"] = [pybtex.database.Person(name) for name in authors]
+    people = {"author": [pybtex.database.Person(name) for name in authors]}
+    entry = pybtex.database.Entry("misc", fields, persons=people)
     return pybtex.database.BibliographyData({"cosnorm": entry}).to_string("bibtex").strip()
 
 
@@ -88,7 +89,7 @@ def record(root: Path = repository.ROOT) -> str:
 def printed() -> str:
     """A link to the PDF, if one is there to be copied into the site; else how to make one."""
     if not pdf.TARGET.is_file():
-        return '<p class="pdf-link"><code>make pdf</code> prints the whole book; this copy was built without.</p>'
+        return '<p class="pdf-link">Printed by <code>make pdf</code>; this copy was built without.</p>'
     day = datetime.fromtimestamp(pdf.TARGET.stat().st_mtime, UTC).date().isoformat()
     return f'<p class="pdf-link"><a href="../{pdf.TARGET.name}">The whole book as PDF</a>, printed {day}.</p>'
 
@@ -187,6 +188,7 @@ def candidates(name: str, kind: str) -> Iterator[str]:
     """Names under which the reference may document what a docstring or a type calls `name`."""
     *modules, last = name.split(".")
     if kind == "attr":  # a field is documented with its class
+        yield ".".join(modules)
         yield from candidates(".".join(modules), "class")
     while modules:
         modules.pop()

@@ -17,10 +17,10 @@ PAGE = Path("book") / "solutions.md"
 _HEAD = """\
 # Exercises and solutions
 
-The book has {count} exercises. Each is given here as it stands in its chapter. Its solution is there too, closed \
-until it is opened, with code that runs; the link leads to it. The last exercise of a chapter is often a \
-question of research, and its solution then says what is known and how we would find out more. This page is \
-written from the chapters by `make execute`.
+The book has {count} exercises. Each is given here as it stands in its chapter. Its solution is there \
+too, closed until it is opened, with code that runs; the link leads to it. The last exercise of a chapter \
+is often a question of research, and its solution then says what is known and how we would find out more. \
+This page is written from the chapters by `make execute`.
 
 """
 _FENCED = re.compile(

@@ -334,7 +334,7 @@ def sparse_layer(module: nn.Module, max_norm: float | None = None) -> SparseLaye
     Parameters
     ----------
     module
-        ``nn.Linear``, :class:`~cosnorm.layers.CosineLinear` or :class:`~cosnorm.relatives.WeightNormLinear`, as
+        ``nn.Linear``, :class:`~cosnorm.CosineLinear` or :class:`~cosnorm.relatives.WeightNormLinear`, as
         :func:`cosnorm.networks.mlp` puts them first; its weights are copied.
     max_norm
         Radius that no weight vector of an ``nn.Linear`` may be longer than, after each step.
