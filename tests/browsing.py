@@ -181,23 +181,20 @@ WEIGHT = """
 }
 """
 
-# Wait until colors have stopped changing. Then mark words of programs that look like one before them: axe
-# takes longest over contrast, and the same color on the same ground gives the same answer.
-SETTLED = """
-async () => {
-  await Promise.all(document.getAnimations().map(one => one.finished.catch(() => null)));
+# What axe need not see again and again. Words of programs: the class of a word gives its color, and axe takes
+# longest over contrast. Formulas: MathJax hides what is seen from screen readers, and gives them MathML instead.
+PRUNE = """
+() => {
   const seen = new Set();
   for (const word of document.querySelectorAll("pre span")) {
-    const {color, backgroundColor, fontWeight} = getComputedStyle(word);
-    const box = getComputedStyle(word.closest("div.highlight, pre")).backgroundColor;
-    const look = [color, backgroundColor, fontWeight, box].join();
-    word.toggleAttribute("data-same", seen.has(look));
-    seen.add(look);
+    const kind = `${word.className} on ${word.closest("pre").parentElement.parentElement.className}`;
+    if (seen.has(kind)) word.replaceWith(...word.childNodes);
+    seen.add(kind);
   }
+  document.querySelectorAll("mjx-container").forEach(formula => formula.replaceChildren());
 }
 """
-# Formulas are MathJax's: it hides what is seen from screen readers, and gives them MathML instead.
-EXCLUDED = {"exclude": ["mjx-container", "[data-same]"]}
+SETTLED = "() => Promise.all(document.getAnimations().map(one => one.finished.catch(() => null))).then(() => 0)"
 
 
 @dataclass
@@ -244,10 +241,10 @@ def listen(page: Page, base: str) -> Visit:
 
 
 async def examine(page: Page, **options: Any) -> list[str]:
-    """Findings of axe-core on a page as it is now."""
+    """Findings of axe-core on a page as it is now, once colors have stopped changing."""
     await page.evaluate(SETTLED)
     options = {"resultTypes": ["violations"], "preload": False, **options}
-    violations = (await Axe().run(page, EXCLUDED, options)).response["violations"]
+    violations = (await Axe().run(page, options=options)).response["violations"]
     return [
         f"{rule['impact']} {rule['id']}: {' '.join(map(str, node['target']))} {node['html'][:150]} "
         + " ".join(check["message"] for check in [*node["any"], *node["all"], *node["none"]])
@@ -291,16 +288,17 @@ async def glance(context: BrowserContext, address: str, base: str) -> Visit:
 async def visit(context: BrowserContext, address: str, base: str) -> Visit:
     """Look at a page on a desk by day and by night and on a phone, and use its keyboard."""
     page, found = await load(context, address, base)
-    found.axe["light"] = await examine(page)
-    await page.emulate_media(color_scheme="dark")
-    found.axe["dark"] = await examine(page, runOnly=["color-contrast"])
     await page.set_viewport_size({"width": PHONE, "height": 800})
     await page.wait_for_timeout(THEME_WAITS)
     narrow = await page.evaluate(LOOK)
     found.excess, found.wide = narrow["excess"], narrow["wide"]
+    await page.evaluate(PRUNE)
     found.axe["phone"] = await examine(page, rules={"color-contrast": {"enabled": False}})
     await page.set_viewport_size({"width": DESKTOP, "height": 900})
     await page.wait_for_timeout(THEME_WAITS)
+    found.axe["light"] = await examine(page)
+    await page.emulate_media(color_scheme="dark")
+    found.axe["dark"] = await examine(page, runOnly=["color-contrast"])
     await walk(page, found)
     await page.close()
     return found
@@ -343,7 +341,7 @@ def each(
 
 def table(seen: dict[str, Visit]) -> str:
     """One line a page: weight, findings of axe, errors, requests to others."""
-    lines = [f"{'page':45} {'KB':>5} axe light/dark/phone  errors  third-party"]
+    lines = [f"{'page':45} {'KB':>5} axe phone/light/dark  errors  third-party"]
     for name, one in seen.items():
         counts = "/".join(str(len(found)) for found in one.axe.values())
         lines.append(
