@@ -31,7 +31,7 @@ DESKTOP, PHONE = 1300, 360  # widths in pixels
 THEME_WAITS = 400  # milliseconds after which the theme has looked for boxes that scroll in a window resized
 PATIENCE = 120_000  # milliseconds: a busy machine is no finding
 AT_ONCE = 3  # pages open side by side: while one waits, another works
-PREFIX = "/cosnorm/"  # a project's site on GitHub Pages is no site of its own: it lives under the project's name
+PREFIX = "/cosnorm/"  # on GitHub Pages a project has no host of its own but a folder of one
 
 # What a server may forbid without breaking the book. Nothing comes from elsewhere, nothing is evaluated, no
 # frame, no plug-in. Styles have to be allowed inside the page: MathJax and the theme's icons write their own
@@ -59,7 +59,7 @@ def compress(content: bytes) -> bytes:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder under ``PREFIX`` as GitHub Pages does: text compressed, ``404.html`` for what is missing."""
+    """Serves a folder as GitHub Pages does: under ``PREFIX``, compressed, ``404.html`` for what is missing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -109,7 +109,12 @@ def serve(folder: Path) -> Iterator[str]:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The machine's Chromium, without a window and without requests of its own."""
-    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+    quiet = [
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+    ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *quiet])
         yield browser
@@ -128,14 +133,13 @@ OPERABLE = """
       && !e.getRootNode().querySelector(`[type="radio"][name="${CSS.escape(e.name)}"]:checked`)))
 """
 # Write down where the focus goes, and whether what has it looks different from before.
-WATCH = (
-    """
+WATCH = """
 () => {
   document.head.insertAdjacentHTML("beforeend",
     "<style>*, *::before, *::after { transition: none !important; animation: none !important }</style>");
   const look = e => { const s = getComputedStyle(e);
     return [s.outline, s.boxShadow, s.border, s.backgroundColor, s.textDecoration].join() };
-  const operable = (%s)();
+  const operable = (OPERABLE)();
   const before = new Map(operable.map(e => [e, look(e)]));
   // Named now: on the way, scrolling marks links as those of the section in view.
   const names = new Map(operable.map((e, i) => [e, `${i}: ${e.outerHTML.slice(0, 120)}`]));
@@ -148,9 +152,7 @@ WATCH = (
   document.activeElement.blur();
   return operable.length;
 }
-"""
-    % OPERABLE
-)
+""".replace("OPERABLE", OPERABLE.strip())
 
 # What a page looks like in the window it has. A table, a program and a formula may be wider than the page
 # where they scroll in a box of their own.
@@ -182,7 +184,7 @@ WEIGHT = """
 """
 
 # What axe need not see again and again. Words of programs: the class of a word gives its color, and axe takes
-# longest over contrast. Formulas: MathJax hides what is seen from screen readers, and gives them MathML instead.
+# longest over contrast. Formulas: MathJax hides from screen readers what is seen and gives them MathML.
 PRUNE = """
 () => {
   const seen = new Set();
@@ -194,7 +196,7 @@ PRUNE = """
   document.querySelectorAll("mjx-container").forEach(formula => formula.replaceChildren());
 }
 """
-SETTLED = "() => Promise.all(document.getAnimations().map(one => one.finished.catch(() => null))).then(() => 0)"
+SETTLED = "async () => { await Promise.allSettled(document.getAnimations().map(one => one.finished)) }"
 
 
 @dataclass
@@ -327,7 +329,9 @@ def each(
         free = asyncio.Semaphore(AT_ONCE)
         async with chromium() as browser:
             # One context, so that what all pages share comes from the cache, as it does for a reader.
-            context = await browser.new_context(viewport={"width": DESKTOP, "height": 900}, color_scheme="light")
+            context = await browser.new_context(
+                viewport={"width": DESKTOP, "height": 900}, color_scheme="light"
+            )
             context.set_default_timeout(PATIENCE)
 
             async def one(address: str) -> T:

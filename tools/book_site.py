@@ -76,7 +76,7 @@ def only_icons(script: str, names: set[str]) -> str:
 
 
 def trim_icons(app: Any, error: Exception | None) -> None:
-    """Keep the icons that pages and scripts of the site name: a few of two thousand, a third of the page's bytes."""
+    """Keep the icons that some page names: a few of two thousand, which were half of what a page weighs."""
     if error is not None or app.builder.format != "html":
         return
     site = Path(app.outdir)
