@@ -59,7 +59,7 @@ def compress(content: bytes) -> bytes:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder as GitHub Pages does: under ``PREFIX``, compressed, ``404.html`` for what is missing."""
+    """Serves a folder as GitHub Pages does: under ``PREFIX``, compressed, ``404.html`` for the missing."""
 
     protocol_version = "HTTP/1.1"
 

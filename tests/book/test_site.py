@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from tools import chapters, repository
+from tools import book_site, chapters, repository
 
 pytestmark = pytest.mark.slow
 
@@ -214,3 +214,24 @@ def test_not_found_page_stands_alone(site: Path) -> None:
     page = BeautifulSoup((site / "404.html").read_text(), "html.parser")
     assert not page.find_all(["script", "img", "link"])
     assert all(urlsplit(link).scheme == "https" for link in links(page))
+
+
+def test_icons_that_no_page_names_are_left_out(site: Path, html: dict[Path, BeautifulSoup]) -> None:
+    first, second = (
+        '"arrow-up":[384,512,[8593],"f062","M1"],',
+        'bars:[448,512,["navicon"],"f0c9",["M2","M3"]]',
+    )
+    script = "x={" + first + second + "}"
+    assert book_site.only_icons(script, {"arrow-up"}) == "x={" + first + "}"
+    assert book_site.only_icons(script, {"navicon"}) == "x={" + second + "}"
+    kept = (site / "_static" / "scripts" / "fontawesome.js").read_text()
+    shown = {
+        name.removeprefix("fa-")
+        for page in html.values()
+        for icon in page.select("[class*=fa-]")
+        for name in icon.get("class") or []
+        if name.startswith("fa-") and name not in {"fa-solid", "fa-lg"}
+    }
+    assert {"bars", "magnifying-glass"} < shown
+    assert {name for name in shown if not re.search(rf"\b{name}\b[^{{}}]", kept)} == set()
+    assert not re.search(r"\bmonero\b", kept)
