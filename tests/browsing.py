@@ -144,8 +144,11 @@ WATCH = """
   // Named now: on the way, scrolling marks links as those of the section in view.
   const names = new Map(operable.map((e, i) => [e, `${i}: ${e.outerHTML.slice(0, 120)}`]));
   const name = e => names.get(e) ?? `unexpected: ${e.outerHTML.slice(0, 120)}`;
-  window.walk = {wanted: operable.map(name), reached: [], invisible: []};
+  // The theme unfolds the list of a page's sections where the reader is: no stop before, a stop then.
+  const folded = new Set([...document.querySelectorAll("a[href]")].filter(e => !e.checkVisibility()));
+  window.walk = {wanted: operable.map(name), reached: [], invisible: [], unfolded: 0};
   document.addEventListener("focusin", ({target}) => {
+    if (folded.has(target)) return window.walk.unfolded++;
     window.walk.reached.push(name(target));
     if (look(target) === before.get(target)) window.walk.invisible.push(name(target));
   });
@@ -258,6 +261,8 @@ async def examine(page: Page, **options: Any) -> list[str]:
 async def walk(page: Page, visit: Visit) -> None:
     """Go through a page with the Tab key, once."""
     for _ in range(await page.evaluate(WATCH)):
+        await page.keyboard.press("Tab")
+    for _ in range(await page.evaluate("window.walk.unfolded")):
         await page.keyboard.press("Tab")
     seen = await page.evaluate("window.walk")
     visit.wanted, visit.reached, visit.invisible = seen["wanted"], seen["reached"], seen["invisible"]

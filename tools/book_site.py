@@ -89,6 +89,14 @@ def trim_icons(app: Any, error: Exception | None) -> None:
     icons.write_text(only_icons(icons.read_text(encoding="utf-8"), names), encoding="utf-8")
 
 
+def name_bibliography(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Make a bibliography's entries items of its list; docutils gives them a role that no list may hold."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def not_found_page(app: Any) -> list[tuple[str, dict[str, Any], str]]:
     """Page that GitHub Pages serves for an address the site does not have.
 
@@ -104,6 +112,7 @@ def setup(app: Any) -> dict[str, bool]:
     # Jupyter Book sets this for sphinx_comments, which _config.yml leaves out; unknown, it would warn.
     app.add_config_value("comments_config", {}, "html")
     app.config.templates_path.append(str(Path(__file__).parent / "templates"))
+    app.connect("html-page-context", name_bibliography)
     app.connect("html-collect-pages", not_found_page)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", trim_icons)
