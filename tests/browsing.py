@@ -260,10 +260,11 @@ async def examine(page: Page, **options: Any) -> list[str]:
 
 async def walk(page: Page, visit: Visit) -> None:
     """Go through a page with the Tab key, once."""
-    for _ in range(await page.evaluate(WATCH)):
-        await page.keyboard.press("Tab")
-    for _ in range(await page.evaluate("window.walk.unfolded")):
-        await page.keyboard.press("Tab")
+    pressed, stops = 0, await page.evaluate(WATCH)
+    while pressed < stops:
+        for _ in range(stops - pressed):
+            await page.keyboard.press("Tab")
+        pressed, stops = stops, await page.evaluate("walk.wanted.length + walk.unfolded")
     seen = await page.evaluate("window.walk")
     visit.wanted, visit.reached, visit.invisible = seen["wanted"], seen["reached"], seen["invisible"]
     skip = page.locator(".skip-link a")
