@@ -12,7 +12,16 @@ from torch.autograd import Function
 
 from cosnorm._kept import can_watch, keep, kept
 from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches
-from cosnorm._vectors import HALF, Vectors, may_reuse, prepare, remember_signature, remove_radial_part, subtract, times
+from cosnorm._vectors import (
+    HALF,
+    Vectors,
+    may_reuse,
+    prepare,
+    remember_signature,
+    remove_radial_part,
+    subtract,
+    times,
+)
 from cosnorm._windows import (
     Geometry,
     blocks,

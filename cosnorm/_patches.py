@@ -168,7 +168,9 @@ def _reciprocal_where_means_are_small(
     inside = list(range(2, means.dim()))
     depth = input.shape[1] // geometry.groups
     mean = means.mean(inside, keepdim=True)
-    variance = deviations.mean(inside, keepdim=True) / depth + (means - mean).square().mean(inside, keepdim=True)
+    variance = deviations.mean(inside, keepdim=True) / depth + (means - mean).square().mean(
+        inside, keepdim=True
+    )
     if not bool((mean.square() <= _TOLERATED * variance).all()):
         return None
     return reciprocal_root(_centered_squares(deviations, means, input, window, geometry, appended))

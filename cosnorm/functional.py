@@ -128,7 +128,9 @@ def cosine_conv1d(
     >>> cosine_conv1d(torch.ones(1, 2, 5), torch.ones(3, 2, 3)).shape
     torch.Size([1, 3, 3])
     """
-    return _cosine_convolution(1, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        1, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def cosine_conv2d(
@@ -187,7 +189,9 @@ def cosine_conv2d(
     tensor([[[[0.8300, 0.8720],
               [0.9370, 0.9480]]]])
     """
-    return _cosine_convolution(2, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        2, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def cosine_conv3d(
@@ -211,7 +215,9 @@ def cosine_conv3d(
     >>> cosine_conv3d(torch.ones(1, 2, 5, 5, 5), torch.ones(3, 2, 3, 3, 3), padding=1).shape
     torch.Size([1, 3, 5, 5, 5])
     """
-    return _cosine_convolution(3, input, weight, stride, padding, dilation, groups, centered, constant, unknown)
+    return _cosine_convolution(
+        3, input, weight, stride, padding, dilation, groups, centered, constant, unknown
+    )
 
 
 def _cosine_convolution(

@@ -31,9 +31,7 @@ DESKTOP, PHONE = 1300, 360  # widths in pixels
 THEME_WAITS = 400  # milliseconds after which the theme has looked for boxes that scroll in a window resized
 PATIENCE = 120_000  # milliseconds: a busy machine is no finding
 AT_ONCE = 3  # pages open side by side: while one waits, another works
-PREFIX = (
-    "/cosnorm/"  # a project's site on GitHub Pages is no site of its own: it lives under the project's name
-)
+PREFIX = "/cosnorm/"  # on GitHub Pages a project has no host of its own but a folder of one
 
 # What a server may forbid without breaking the book. Nothing comes from elsewhere, nothing is evaluated, no
 # frame, no plug-in. Styles have to be allowed inside the page: MathJax and the theme's icons write their own
@@ -61,7 +59,7 @@ def compress(content: bytes) -> bytes:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder under ``PREFIX`` as GitHub Pages does: text compressed, ``404.html`` for what is missing."""
+    """Serves a folder as GitHub Pages does: under ``PREFIX``, compressed, ``404.html`` for the missing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -135,29 +133,29 @@ OPERABLE = """
       && !e.getRootNode().querySelector(`[type="radio"][name="${CSS.escape(e.name)}"]:checked`)))
 """
 # Write down where the focus goes, and whether what has it looks different from before.
-WATCH = (
-    """
+WATCH = """
 () => {
   document.head.insertAdjacentHTML("beforeend",
     "<style>*, *::before, *::after { transition: none !important; animation: none !important }</style>");
   const look = e => { const s = getComputedStyle(e);
     return [s.outline, s.boxShadow, s.border, s.backgroundColor, s.textDecoration].join() };
-  const operable = (%s)();
+  const operable = (OPERABLE)();
   const before = new Map(operable.map(e => [e, look(e)]));
   // Named now: on the way, scrolling marks links as those of the section in view.
   const names = new Map(operable.map((e, i) => [e, `${i}: ${e.outerHTML.slice(0, 120)}`]));
   const name = e => names.get(e) ?? `unexpected: ${e.outerHTML.slice(0, 120)}`;
-  window.walk = {wanted: operable.map(name), reached: [], invisible: []};
+  // The theme unfolds the list of a page's sections where the reader is: no stop before, a stop then.
+  const folded = new Set([...document.querySelectorAll("a[href]")].filter(e => !e.checkVisibility()));
+  window.walk = {wanted: operable.map(name), reached: [], invisible: [], unfolded: 0};
   document.addEventListener("focusin", ({target}) => {
+    if (folded.has(target)) return window.walk.unfolded++;
     window.walk.reached.push(name(target));
     if (look(target) === before.get(target)) window.walk.invisible.push(name(target));
   });
   document.activeElement.blur();
   return operable.length;
 }
-"""
-    % OPERABLE
-)
+""".replace("OPERABLE", OPERABLE.strip())
 
 # What a page looks like in the window it has. A table, a program and a formula may be wider than the page
 # where they scroll in a box of their own.
@@ -188,23 +186,20 @@ WEIGHT = """
 }
 """
 
-# Wait until colors have stopped changing. Then mark words of programs that look like one before them: axe
-# takes longest over contrast, and the same color on the same ground gives the same answer.
-SETTLED = """
-async () => {
-  await Promise.all(document.getAnimations().map(one => one.finished.catch(() => null)));
+# What axe need not see again and again. Words of programs: the class of a word gives its color, and axe takes
+# longest over contrast. Formulas: MathJax hides from screen readers what is seen and gives them MathML.
+PRUNE = """
+() => {
   const seen = new Set();
   for (const word of document.querySelectorAll("pre span")) {
-    const {color, backgroundColor, fontWeight} = getComputedStyle(word);
-    const box = getComputedStyle(word.closest("div.highlight, pre")).backgroundColor;
-    const look = [color, backgroundColor, fontWeight, box].join();
-    word.toggleAttribute("data-same", seen.has(look));
-    seen.add(look);
+    const kind = `${word.className} on ${word.closest("pre").parentElement.parentElement.className}`;
+    if (seen.has(kind)) word.replaceWith(...word.childNodes);
+    seen.add(kind);
   }
+  document.querySelectorAll("mjx-container").forEach(formula => formula.replaceChildren());
 }
 """
-# Formulas are MathJax's: it hides what is seen from screen readers, and gives them MathML instead.
-EXCLUDED = {"exclude": ["mjx-container", "[data-same]"]}
+SETTLED = "async () => { await Promise.allSettled(document.getAnimations().map(one => one.finished)) }"
 
 
 @dataclass
@@ -251,10 +246,10 @@ def listen(page: Page, base: str) -> Visit:
 
 
 async def examine(page: Page, **options: Any) -> list[str]:
-    """Findings of axe-core on a page as it is now."""
+    """Findings of axe-core on a page as it is now, once colors have stopped changing."""
     await page.evaluate(SETTLED)
     options = {"resultTypes": ["violations"], "preload": False, **options}
-    violations = (await Axe().run(page, EXCLUDED, options)).response["violations"]
+    violations = (await Axe().run(page, options=options)).response["violations"]
     return [
         f"{rule['impact']} {rule['id']}: {' '.join(map(str, node['target']))} {node['html'][:150]} "
         + " ".join(check["message"] for check in [*node["any"], *node["all"], *node["none"]])
@@ -265,8 +260,11 @@ async def examine(page: Page, **options: Any) -> list[str]:
 
 async def walk(page: Page, visit: Visit) -> None:
     """Go through a page with the Tab key, once."""
-    for _ in range(await page.evaluate(WATCH)):
-        await page.keyboard.press("Tab")
+    pressed, stops = 0, await page.evaluate(WATCH)
+    while pressed < stops:
+        for _ in range(stops - pressed):
+            await page.keyboard.press("Tab")
+        pressed, stops = stops, await page.evaluate("walk.wanted.length + walk.unfolded")
     seen = await page.evaluate("window.walk")
     visit.wanted, visit.reached, visit.invisible = seen["wanted"], seen["reached"], seen["invisible"]
     skip = page.locator(".skip-link a")
@@ -298,16 +296,17 @@ async def glance(context: BrowserContext, address: str, base: str) -> Visit:
 async def visit(context: BrowserContext, address: str, base: str) -> Visit:
     """Look at a page on a desk by day and by night and on a phone, and use its keyboard."""
     page, found = await load(context, address, base)
-    found.axe["light"] = await examine(page)
-    await page.emulate_media(color_scheme="dark")
-    found.axe["dark"] = await examine(page, runOnly=["color-contrast"])
     await page.set_viewport_size({"width": PHONE, "height": 800})
     await page.wait_for_timeout(THEME_WAITS)
     narrow = await page.evaluate(LOOK)
     found.excess, found.wide = narrow["excess"], narrow["wide"]
+    await page.evaluate(PRUNE)
     found.axe["phone"] = await examine(page, rules={"color-contrast": {"enabled": False}})
     await page.set_viewport_size({"width": DESKTOP, "height": 900})
     await page.wait_for_timeout(THEME_WAITS)
+    found.axe["light"] = await examine(page)
+    await page.emulate_media(color_scheme="dark")
+    found.axe["dark"] = await examine(page, runOnly=["color-contrast"])
     await walk(page, found)
     await page.close()
     return found
@@ -352,7 +351,7 @@ def each(
 
 def table(seen: dict[str, Visit]) -> str:
     """One line a page: weight, findings of axe, errors, requests to others."""
-    lines = [f"{'page':45} {'KB':>5} axe light/dark/phone  errors  third-party"]
+    lines = [f"{'page':45} {'KB':>5} axe phone/light/dark  errors  third-party"]
     for name, one in seen.items():
         counts = "/".join(str(len(found)) for found in one.axe.values())
         lines.append(

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 @pytest.fixture(scope="session")
 def site(root: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The book, built as `make book` does, into a folder of its own. Workers share it: the first one builds."""
+    """The book, built as `make book` does, into a folder of its own; the first worker builds it for all."""
     shared = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         shared = shared.parent

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import browsing
+import pytest
 from browsing import Visit
+
+from tools import chapters
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,8 +64,12 @@ def test_pages_ask_no_third_party_for_anything(seen: dict[str, Visit]) -> None:
     assert noted(seen, "outside") == {}
 
 
-def test_pages_open_from_a_folder_as_well(site: Path, pages: list[str]) -> None:
-    opened = browsing.each(pages, f"{site.as_uri()}/", browsing.glance)
+def test_pages_open_from_a_folder_as_well(site: Path, pages: list[str], root: Path) -> None:
+    # One chapter for all: they ask for the same scripts, and test_site.py sees that all they name exists.
+    others = {f"book/{path.stem}.html" for path in chapters.chapters(root)[1:]}
+    opened = browsing.each(
+        [name for name in pages if name not in others], f"{site.as_uri()}/", browsing.glance
+    )
     assert noted(opened, "errors", "failed", "outside") == {}
     assert noted(opened, "unset", "broken") == {}
 
@@ -114,7 +119,8 @@ def test_pages_are_light(seen: dict[str, Visit]) -> None:
 GOOD = """\
 <!doctype html><html lang="en"><title>A good page</title>
 <style>:root {{ color-scheme: light dark }} body {{ background: Canvas; color: CanvasText }}</style>
-<nav><p class="skip-link"><a href="#main">Skip</a></p><a href="#main">Home</a></nav><main id="main"><h1>A good page</h1>
+<nav><p class="skip-link"><a href="#main">Skip</a></p><a href="#main">Home</a></nav>
+<main id="main"><h1>A good page</h1>
 <p>With <a href="#main">a link</a> and <button>a button</button>.</p>{fault}</main></html>
 """
 FAULTS = {
@@ -131,7 +137,7 @@ FAULTS = {
     "unnamed": "<button></button>",
     "pale": '<p style="color: #ccc; background: #fff">pale by day</p>',
     "dim": "<style>@media (prefers-color-scheme: dark) { em { color: #333 } }</style><em>dim by night</em>",
-    "scroller": '<pre style="overflow: auto; width: 50vw; height: 2em; tab-size: 8">a line<br>of text<br>more</pre>',
+    "scroller": '<pre style="overflow: auto; width: 50vw; height: 2em">a line<br>of text<br>more</pre>',
     "order": '<button tabindex="2">first</button>',
     "trap": "<script>document.querySelector('button').addEventListener('focus', () => "
     "document.querySelector('a').focus())</script>",

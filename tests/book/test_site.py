@@ -297,3 +297,24 @@ def test_not_found_page_works_at_any_depth(html: dict[Path, BeautifulSoup], site
     assert not page.find_all(["script", "style"])
     assert not page.find_all(style=True)
     assert meta(page)["robots"] == "noindex"
+
+
+def test_icons_that_no_page_names_are_left_out(site: Path, html: dict[Path, BeautifulSoup]) -> None:
+    first, second = (
+        '"arrow-up":[384,512,[8593],"f062","M1"],',
+        'bars:[448,512,["navicon"],"f0c9",["M2","M3"]]',
+    )
+    script = "x={" + first + second + "}"
+    assert book_site.only_icons(script, {"arrow-up"}) == "x={" + first + "}"
+    assert book_site.only_icons(script, {"navicon"}) == "x={" + second + "}"
+    kept = (site / "_static" / "scripts" / "fontawesome.js").read_text()
+    shown = {
+        name.removeprefix("fa-")
+        for page in html.values()
+        for icon in page.select("[class*=fa-]")
+        for name in icon.get("class") or []
+        if name.startswith("fa-") and name not in {"fa-solid", "fa-lg"}
+    }
+    assert {"bars", "magnifying-glass"} < shown
+    assert {name for name in shown if not re.search(rf"\b{name}\b", kept)} == set()
+    assert not re.search(r"\bmonero\b", kept)
