@@ -14,15 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
 from bs4 import BeautifulSoup, Tag
-from pypdf import PdfReader
-from pypdf.generic import Destination
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import Destination, DictionaryObject, NameObject, TextStringObject
 
 from tools import repository
 
@@ -42,14 +43,14 @@ class Part:
 
 
 def parts(root: Path = repository.ROOT) -> list[Part]:
-    """Parts of the book in order; the front page comes first, without a caption."""
+    """Parts of the book in order; the front page comes first, without a caption.
+
+    Pages below another one, those of the API, are for looking things up on a screen and are not printed.
+    """
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     found = [Part("", (toc["root"],))]
     for part in toc["parts"]:
-        pages = [
-            page["file"] for chapter in part["chapters"] for page in (chapter, *chapter.get("sections", ()))
-        ]
-        found.append(Part(part["caption"], tuple(pages)))
+        found.append(Part(part["caption"], tuple(chapter["file"] for chapter in part["chapters"])))
     return found
 
 
@@ -214,7 +215,30 @@ def make(site: Path, target: Path, root: Path = repository.ROOT) -> Path:
             source.write_text(document(site, root, numbers), encoding="utf-8")
             print_html(source, target)
             numbers = beginnings(PdfReader(target), pages)
+    tidy(target)
     return target
+
+
+def tidy(target: Path) -> None:
+    """Name bookmarks once, where Chromium wrote a title twice in a row, and keep equal objects once."""
+    writer = PdfWriter(clone_from=target)
+    for entry in _outline_entries(writer.root_object.get("/Outlines")):
+        title = str(entry.get("/Title", ""))
+        half = title[: len(title) // 2]
+        if " " in half and title == 2 * half:
+            entry[NameObject("/Title")] = TextStringObject(half)
+    writer.compress_identical_objects()
+    writer.write(target)
+
+
+def _outline_entries(parent: Any) -> Iterator[DictionaryObject]:
+    """Every entry below one of a PDF's outline, depth first."""
+    child = parent.get_object().get("/First") if parent is not None else None
+    while child is not None:
+        entry = child.get_object()
+        yield entry
+        yield from _outline_entries(entry)
+        child = entry.get("/Next")
 
 
 def main(arguments: list[str] | None = None) -> int:
