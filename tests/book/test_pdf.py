@@ -74,9 +74,9 @@ def test_every_page_of_the_contents_is_printed(root: Path) -> None:
 def test_bookmarks_are_named_once(tmp_path: Path) -> None:
     writer = PdfWriter()
     writer.add_blank_page(100, 100)
-    above = writer.add_outline_item("3. Gradients3. Gradients", page_number=0)
-    writer.add_outline_item("A section", page_number=0, parent=above)
-    writer.add_outline_item("bonbon", page_number=0, parent=above)  # a word of its own right
+    above = writer.add_outline_item(title="3. Gradients3. Gradients", page_number=0)
+    writer.add_outline_item(title="A section", page_number=0, parent=above)
+    writer.add_outline_item(title="bonbon", page_number=0, parent=above)  # a word of its own right
     writer.write(tmp_path / "x.pdf")
     pdf.tidy(tmp_path / "x.pdf")
     assert [mark.title for mark in pdf.bookmarks(PdfReader(tmp_path / "x.pdf"))] == [
