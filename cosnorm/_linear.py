@@ -36,7 +36,7 @@ def apply(input: Tensor, weight: Tensor, centered: bool, constant: float) -> Ten
 def cosines(x: Vectors, w: Vectors) -> Tensor:
     """Equation 3 for prepared rows: products first, lengths after. Rounding may leave [-1, 1] by a hair."""
     if x.mean is not None and w.mean is not None:
-        products = torch.outer(x.mean * x.components, w.mean).addmm_(x.values, w.values.mT, beta=-1)
+        products = add_product(torch.outer(x.mean * x.components, w.mean), x.values, w.values.mT)
     else:
         products = F.linear(x.values, w.values).to(x.reduced.dtype)
     if x.appended is not None and w.appended is not None:
@@ -85,8 +85,13 @@ def tangents(scaled: Tensor, others: Vectors, rows: Vectors, *factors: Tensor) -
         shift = functools.reduce(torch.mul, factors, rows.mean)
         radial += (scaled @ others.mean - shift).unsqueeze(-1)
     if may_reuse(radial, scaled):
-        return radial.addmm_(scaled, others.values, beta=-1)
+        return add_product(radial, scaled, others.values)
     return scaled @ others.values - radial
+
+
+def add_product(taken: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b - taken``, in the memory of ``taken``, by an operation that torch's FLOP counter knows."""
+    return torch.addmm(taken, a, b, beta=-1, out=taken)
 
 
 def tangent(input: Tensor, weight: Tensor, options: tuple[bool, float], moves: Sequence[Any]) -> Tensor:

@@ -108,12 +108,16 @@ GENERATED = {
 }
 
 
-def name_bibliography(
-    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
-) -> None:
-    """Make a bibliography's entries items of its list; docutils gives them a role that no list may hold."""
+def mend_roles(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Say what lists are: docutils gives a bibliography's entries a role that no list may hold.
+
+    And Sphinx sets the parameters of a function as a list of definitions without terms.
+    """
     if "body" in context:
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        for opening in ('<dl>\n<dd><em class="sig-param">', '<dd><em class="sig-param">'):
+            body = body.replace(opening, re.sub(r"<(d[ld])>", r'<\1 role="presentation">', opening))
+        context["body"] = body
 
 
 def standalone_pages(app: Any) -> list[tuple[str, dict[str, Any], str]]:
@@ -209,7 +213,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_config_value("comments_config", {}, "html")
     app.config.templates_path.append(str(Path(__file__).parent / "templates"))
     app.connect("html-page-context", add_playground)
-    app.connect("html-page-context", name_bibliography)
+    app.connect("html-page-context", mend_roles)
     app.connect("build-finished", trim_icons)
     app.connect("html-collect-pages", standalone_pages)
     app.connect("html-page-context", describe, priority=400)  # before the Open Graph tags are made

@@ -30,8 +30,9 @@ from tools import repository
 SITE = repository.ROOT / "_build" / "html"
 TARGET = repository.ROOT / "_build" / "cosnorm.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+REFERENCE = "book/api-"
 # What only a screen has a use for.
-CHROME = ".headerlink, a:has(.viewcode-link), .copybtn, script, .toctree-wrapper, .pdf-link"
+CHROME = ".headerlink, .copybtn, script, .toctree-wrapper, .pdf-link"
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ class Part:
 def parts(root: Path = repository.ROOT) -> list[Part]:
     """Parts of the book in order; the front page comes first, without a caption.
 
-    Pages below another one, those of the API, are for looking things up on a screen and are not printed.
+    The pages of the API are for looking things up on a screen and are not printed.
     """
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     found = [Part("", (toc["root"],))]
     for part in toc["parts"]:
-        found.append(Part(part["caption"], tuple(chapter["file"] for chapter in part["chapters"])))
+        pages = (chapter["file"] for chapter in part["chapters"])
+        found.append(Part(part["caption"], tuple(page for page in pages if not page.startswith(REFERENCE))))
     return found
 
 

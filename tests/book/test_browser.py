@@ -6,6 +6,7 @@ It is served as GitHub Pages does it, in a folder of a host, and with a policy t
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any
 import browsing
 import pytest
 from browsing import Visit
+from PIL import Image
 
 from tools import chapters
 
@@ -131,7 +133,7 @@ FAULTS = {
     "handler": '<p onclick="alert()">text</p><script>document.querySelector("[onclick]").click()</script>',
     "missing": '<img src="missing.png" alt="nothing">',
     "outside": '<script src="http://127.0.0.1:9/script.js"></script>',
-    "heavy": '<img src="noise.bin" alt="noise">',
+    "heavy": '<img src="noise.png" alt="noise">',
     "unset": '<p class="math">x</p>',
     "broken": '<mjx-merror style="display: none">error</mjx-merror>',
     "wide": '<article><p style="width: 500px">wide</p></article>',
@@ -153,7 +155,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planted")
     for name, fault in FAULTS.items():
         (folder / f"{name}.html").write_text(GOOD.format(fault=fault))
-    (folder / "noise.bin").write_bytes(os.urandom(FRONT_BUDGET))
+    side = 1 + math.isqrt(FRONT_BUDGET // 3)
+    Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(folder / "noise.png")
     return folder
 
 
