@@ -169,7 +169,7 @@ def convnet(
     scaling            0.03
     batch              0.3
     mean_only_batch    0.3
-    cosine_mean_only   0.1
+    cosine_mean_only   0.05
     cosine_affine      0.3
     early_batch        0.1
     layer              0.3
