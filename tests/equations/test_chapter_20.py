@@ -86,7 +86,8 @@ def test_bytes_are_whole_passes_and_vectors(name: str) -> None:
     for shape in ((64, 512, 256), (700, 100, 300)):
         rest = moved(LAYERS[name], *shape) - float(passes @ big_terms(*shape))
         batch, _, m = shape
-        assert 0 <= rest <= 4 * 60 * (batch + m), "what is left is vectors"
+        vectors = 50 if name == "centered" else 40  # it carries a mean beside every length
+        assert 0 <= rest <= 4 * vectors * (batch + m), "what is left is a few vectors"
 
 
 @pytest.mark.equation("eq-passes")
