@@ -12,7 +12,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request, TimeoutError, async_playwright
 
 T = TypeVar("T")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DESKTOP, PHONE = 1300, 360  # widths in pixels
-THEME_WAITS = 400  # milliseconds after which the theme has looked for boxes that scroll in a window resized
+THEME_WAITS = 5_000  # milliseconds, on a busy machine, for the theme to find the boxes that scroll
 PATIENCE = 120_000  # milliseconds: a busy machine is no finding
 AT_ONCE = 3  # pages open side by side: while one waits, another works
 PREFIX = "/cosnorm/"  # on GitHub Pages a project has no host of its own but a folder of one
@@ -137,8 +137,9 @@ WATCH = """
 () => {
   document.head.insertAdjacentHTML("beforeend",
     "<style>*, *::before, *::after { transition: none !important; animation: none !important }</style>");
-  const look = e => { const s = getComputedStyle(e);
-    return [s.outline, s.boxShadow, s.border, s.backgroundColor, s.textDecoration].join() };
+  // What a link draws over the card around it, it draws after itself.
+  const look = e => ["", "::before", "::after"].map(part => getComputedStyle(e, part))
+    .flatMap(s => [s.content, s.outline, s.boxShadow, s.border, s.backgroundColor, s.textDecoration]).join();
   const operable = (OPERABLE)();
   const before = new Map(operable.map(e => [e, look(e)]));
   // Named now: on the way, scrolling marks links as those of the section in view.
@@ -186,20 +187,37 @@ WEIGHT = """
 }
 """
 
-# What axe need not see again and again. Words of programs: the class of a word gives its color, and axe takes
-# longest over contrast. Formulas: MathJax hides from screen readers what is seen and gives them MathML.
+# What axe need not see again and again: the class of a word in a program or a signature gives its color, and
+# axe takes longest over contrast.
 PRUNE = """
 () => {
   const seen = new Set();
-  for (const word of document.querySelectorAll("pre span")) {
-    const kind = `${word.className} on ${word.closest("pre").parentElement.parentElement.className}`;
+  for (const word of document.querySelectorAll("pre span, dt.sig span, dt.sig em")) {
+    const kind = `${word.className} on ${word.closest("pre, dt").parentElement.parentElement.className}`;
     if (seen.has(kind)) word.replaceWith(...word.childNodes);
     seen.add(kind);
   }
-  document.querySelectorAll("mjx-container").forEach(formula => formula.replaceChildren());
 }
 """
-SETTLED = "async () => { await Promise.allSettled(document.getAnimations().map(one => one.finished)) }"
+# MathJax hides from screen readers what is seen of a formula and gives them MathML.
+EXAMINED = {"exclude": [["mjx-container"]]}
+# The theme lets Tab stop at boxes that scroll, and looks for them a while after the window got another size.
+BOXES_OPERABLE = """
+() => [...document.querySelectorAll(
+    "pre, .cell_output > .output, .jp-RenderedHTMLCommon, .pst-scrollable-table-container")]
+  .every(e => e.tabIndex === (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight ? 0 : -1))
+"""
+# A change of style starts transitions only when it is drawn: two frames later all of them run.
+SETTLED = """
+async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  do {
+    await frame();
+    await frame();
+    await Promise.allSettled(document.getAnimations().map(one => one.finished));
+  } while (document.getAnimations().some(one => one.playState === "running"));
+}
+"""
 
 
 @dataclass
@@ -245,11 +263,18 @@ def listen(page: Page, base: str) -> Visit:
     return visit
 
 
+async def resize(page: Page, width: int, height: int) -> None:
+    """Give the window another size, and the theme the time to make boxes that scroll now operable."""
+    await page.set_viewport_size({"width": width, "height": height})
+    with suppress(TimeoutError):  # what axe then finds is a finding
+        await page.wait_for_function(BOXES_OPERABLE, timeout=THEME_WAITS)
+
+
 async def examine(page: Page, **options: Any) -> list[str]:
     """Findings of axe-core on a page as it is now, once colors have stopped changing."""
     await page.evaluate(SETTLED)
     options = {"resultTypes": ["violations"], "preload": False, **options}
-    violations = (await Axe().run(page, options=options)).response["violations"]
+    violations = (await Axe().run(page, EXAMINED, options)).response["violations"]
     return [
         f"{rule['impact']} {rule['id']}: {' '.join(map(str, node['target']))} {node['html'][:150]} "
         + " ".join(check["message"] for check in [*node["any"], *node["all"], *node["none"]])
@@ -296,18 +321,16 @@ async def glance(context: BrowserContext, address: str, base: str) -> Visit:
 async def visit(context: BrowserContext, address: str, base: str) -> Visit:
     """Look at a page on a desk by day and by night and on a phone, and use its keyboard."""
     page, found = await load(context, address, base)
-    await page.set_viewport_size({"width": PHONE, "height": 800})
-    await page.wait_for_timeout(THEME_WAITS)
-    narrow = await page.evaluate(LOOK)
-    found.excess, found.wide = narrow["excess"], narrow["wide"]
     await page.evaluate(PRUNE)
-    found.axe["phone"] = await examine(page, rules={"color-contrast": {"enabled": False}})
-    await page.set_viewport_size({"width": DESKTOP, "height": 900})
-    await page.wait_for_timeout(THEME_WAITS)
     found.axe["light"] = await examine(page)
     await page.emulate_media(color_scheme="dark")
     found.axe["dark"] = await examine(page, runOnly=["color-contrast"])
     await walk(page, found)
+    # Last, for made wide again, Chromium now and then lays a page out too wide at first.
+    await resize(page, PHONE, 800)
+    narrow = await page.evaluate(LOOK)
+    found.excess, found.wide = narrow["excess"], narrow["wide"]
+    found.axe["phone"] = await examine(page, rules={"color-contrast": {"enabled": False}})
     await page.close()
     return found
 
@@ -336,7 +359,7 @@ def each(
         async with chromium() as browser:
             # One context, so that what all pages share comes from the cache, as it does for a reader.
             context = await browser.new_context(
-                viewport={"width": DESKTOP, "height": 900}, color_scheme="light"
+                viewport={"width": DESKTOP, "height": 900}, color_scheme="light", reduced_motion="reduce"
             )
             context.set_default_timeout(PATIENCE)
 
@@ -353,7 +376,7 @@ def table(seen: dict[str, Visit]) -> str:
     """One line a page: weight, findings of axe, errors, requests to others."""
     lines = [f"{'page':45} {'KB':>5} axe phone/light/dark  errors  third-party"]
     for name, one in seen.items():
-        counts = "/".join(str(len(found)) for found in one.axe.values())
+        counts = "/".join(str(len(one.axe[view])) for view in ("phone", "light", "dark"))
         lines.append(
             f"{name:45} {one.weight / 1000:5.0f} {counts:>20} {len(one.errors):7} {len(one.outside):12}"
         )

@@ -57,7 +57,7 @@ def describe(name: str, content: bytes) -> SourceFile:
 
 @pytest.fixture
 def mirrors(official: dict[str, bytes]) -> Iterator[Mirrors]:
-    with serve(official) as server:
+    with serve(dict(official)) as server:  # tests add files to it
         yield server
 
 

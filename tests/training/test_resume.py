@@ -136,10 +136,12 @@ def test_a_stack(norm: str) -> None:
         assert_close(train([each], tiny(), device="cpu")[0], hooks.finished[index])
 
 
-def test_in_threads() -> None:
+@pytest.mark.parametrize("stop", [(0, 3), (1, 5)])
+def test_in_threads(stop: tuple[int, int]) -> None:
+    """One stop a test: how far the other thread has come by then is not ours to say."""
     replicas = [replica(norm, epochs=6) for norm in ("none", "cosine", "batch")]
     whole = train(replicas, tiny(), device="cpu")
-    hooks = stopped_and_resumed(replicas, tiny(), [(0, 3), (1, 5)], parallel=2)
+    hooks = stopped_and_resumed(replicas, tiny(), [stop], parallel=2)
     assert [outcome(hooks.finished[index]) for index in range(3)] == [outcome(curves) for curves in whole]
 
 
