@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from tools import book_site, chapters, repository
+from tools import chapters, repository, site_assets, site_metadata
 
 pytestmark = pytest.mark.slow
 
@@ -241,7 +241,7 @@ def test_description_is_whole_sentences_without_formulas(source: str, wanted: st
         kind = nodes.math(part, part) if place % 2 else nodes.Text(part)
         paragraph += kind
     document += paragraph
-    assert book_site.description(document) == wanted
+    assert site_metadata.description(document) == wanted
 
 
 def test_no_markup_is_left_unresolved(written: dict[Path, BeautifulSoup]) -> None:
@@ -305,8 +305,8 @@ def test_icons_that_no_page_names_are_left_out(site: Path, html: dict[Path, Beau
         'bars:[448,512,["navicon"],"f0c9",["M2","M3"]]',
     )
     script = "x={" + first + second + "}"
-    assert book_site.only_icons(script, {"arrow-up"}) == "x={" + first + "}"
-    assert book_site.only_icons(script, {"navicon"}) == "x={" + second + "}"
+    assert site_assets.only_icons(script, {"arrow-up"}) == "x={" + first + "}"
+    assert site_assets.only_icons(script, {"navicon"}) == "x={" + second + "}"
     kept = (site / "_static" / "scripts" / "fontawesome.js").read_text()
     shown = {
         name.removeprefix("fa-")
