@@ -1,6 +1,6 @@
 """Sphinx extension of this book: how its pages differ from the theme's.
 
-Citations are set in round brackets, lists have roles that a screen reader understands, and the pages that
+Citations are set in round brackets, lists are such that a screen reader understands them, and the pages that
 hold the playground get its script.
 """
 
@@ -32,16 +32,20 @@ class RoundAuthorYear(AuthorYearReferenceStyle):
     bracket_year: BracketStyle = field(default_factory=round_brackets)
 
 
-def mend_roles(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Say what lists are: docutils gives a bibliography's entries a role that no list may hold.
+# The parameters of a long signature, as Sphinx sets them: a list of definitions without terms.
+_PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
 
-    And Sphinx sets the parameters of a function as a list of definitions without terms.
-    """
+
+def mend_lists(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Make plain lists of parameters, and of what docutils gives a role that no list may hold: literature."""
+
+    def plain(signature: re.Match[str]) -> str:
+        entries = signature[1].replace("<dd>", "<li>").replace("</dd>", "</li>")
+        return f'<ul class="parameters">\n{entries}</ul>'
+
     if "body" in context:
         body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
-        for opening in ('<dl>\n<dd><em class="sig-param">', '<dd><em class="sig-param">'):
-            body = body.replace(opening, re.sub(r"<(d[ld])>", r'<\1 role="presentation">', opening))
-        context["body"] = body
+        context["body"] = _PARAMETERS.sub(plain, body)
 
 
 def add_playground(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -57,5 +61,5 @@ def setup(app: Any) -> dict[str, bool]:
     # Jupyter Book sets this for sphinx_comments, which _config.yml leaves out; unknown, it would warn.
     app.add_config_value("comments_config", {}, "html")
     app.connect("html-page-context", add_playground)
-    app.connect("html-page-context", mend_roles)
+    app.connect("html-page-context", mend_lists)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

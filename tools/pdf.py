@@ -237,7 +237,8 @@ def tidy(target: Path) -> None:
 def _name_once(entries: Sequence[pikepdf.OutlineItem]) -> None:
     for entry in entries:
         half = entry.title[: len(entry.title) // 2]
-        if " " in half and entry.title == 2 * half:
+        # Doubled: "ExercisesExercises". A word: "bonbon".
+        if entry.title == 2 * half and (" " in half or not half[:1].islower()):
             entry.title = half
         _name_once(entry.children)
 
