@@ -14,6 +14,7 @@ import inspect
 import re
 import shutil
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,15 +152,16 @@ def reference(module: str, *more: str) -> str:
 def public(kind: type) -> bool:
     """Whether the reference documents a class, or another package does."""
     if not kind.__module__.startswith("cosnorm."):
-        return kind is not object
+        return kind is not object and not kind.__name__.startswith("_")
     module = sys.modules[".".join(kind.__module__.split(".")[:2])]
     return kind.__name__ in getattr(module, "__all__", ())
 
 
 def public_bases(app: Any, name: str, obj: type, options: Any, bases: list[type]) -> None:
-    """Put the next public ancestor in the place of a private base."""
+    """Put the next public ancestor in the place of a private base, unless another base has it as well."""
     found = [next(filter(public, base.__mro__), None) for base in bases if isinstance(base, type)]
-    bases[:] = list(dict.fromkeys(kind for kind in found if kind)) or bases
+    kinds = list(dict.fromkeys(kind for kind in found if kind))
+    bases[:] = [kind for kind in kinds if not any(kind in other.__mro__[1:] for other in kinds)] or bases
 
 
 def comment(package: str, name: str) -> list[str]:
@@ -182,6 +184,35 @@ def mend(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str
         lines[:] = comment(*name.rsplit(".", 1))
     if what in {"data", "attribute", "property"}:
         lines[:0] = ["..", ""]
+
+
+# How Python writes a default that is a function, a class or made anew. Sphinx cannot read it, and then shows
+# the types beside it in full.
+_UNWRITTEN = re.compile(r"= <(?!=)(?:[^<>]|<[^<>]*>)*>")
+
+
+def made_by_readers(kind: type) -> bool:
+    """Whether a class can be made, from types that are there when the program runs."""
+    try:
+        typing.get_type_hints(kind.__init__)
+    except NameError:
+        return False
+    return not getattr(kind, "_is_protocol", False)
+
+
+def plain_signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """A signature with ``...`` for the defaults that have no literal, and none for what nobody makes."""
+    if what == "class" and not made_by_readers(obj):
+        return "", returned
+    return signature and _UNWRITTEN.sub("= ...", signature), returned
+
+
+def skip_defaults(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out a field's default that is a function or a class: not a method, and the field is described."""
+    named = what == "class" and (inspect.isfunction(obj) or inspect.isclass(obj))
+    return True if named and obj.__name__ != name else None
 
 
 def candidates(name: str, kind: str) -> Iterator[str]:
@@ -216,5 +247,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("doctree-read", name_solutions)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-bases", public_bases)
+    app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-skip-member", skip_defaults)
     app.connect("autodoc-process-docstring", mend, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

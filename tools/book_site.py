@@ -1,7 +1,7 @@
 """Sphinx extension of this book: how its pages differ from the theme's.
 
-Citations are set in round brackets, lists are such that a screen reader understands them, and the pages that
-hold the playground get its script.
+Citations are set in round brackets, lists are such that a screen reader understands them, punctuation stays
+with its formula, and the pages that hold the playground get its script.
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ def mend_lists(app: Any, pagename: str, templatename: str, context: dict[str, An
         context["body"] = _PARAMETERS.sub(plain, body)
 
 
+# An inline formula and the punctuation behind it, between which a browser may begin a line.
+_ENDED_FORMULA = re.compile(r'(<span class="math [^"]*">\\\([^<]*\\\)</span>[.,;:?!)\u2019\u201d]+)')
+
+
+def keep_together(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let no line begin with the comma that ends a formula."""
+    if "body" in context:
+        context["body"] = _ENDED_FORMULA.sub(r'<span class="unbroken">\1</span>', context["body"])
+
+
 def add_playground(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Give the pages that hold a figure of class ``playground`` its script and its style."""
     if doctree is not None and any("playground" in node["classes"] for node in doctree.findall(nodes.figure)):
@@ -62,4 +72,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_config_value("comments_config", {}, "html")
     app.connect("html-page-context", add_playground)
     app.connect("html-page-context", mend_lists)
+    app.connect("html-page-context", keep_together)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,7 +36,7 @@ and fewer than two pairs make no comparison. Nor does a rival that stays near gu
 it shows nothing. The paper's scale is used where every run that a comparison needs has three seeds there, \
 the short scale otherwise; the two are never mixed in a comparison, and smoke runs never judge.
 
-The ends of an interval are Student's. Within a claim of m comparisons each has the level 1 - 0.05/m, so \
+The ends of an interval are Student's. Within a claim of $m$ comparisons each has the level $1 - 0.05/m$, so \
 that all hold together with 95 % (Bonferroni). "Adjusted" is the p-value after Benjamini and Yekutieli's \
 correction over all comparisons of the ledger, whose tests share runs and so depend on one another \
 {{cite:p}}`benjamini2001control`.
@@ -108,7 +108,8 @@ def _entry(entry: Entry, root: Path) -> Iterator[str]:
     if claim.paper:
         yield f"Figures there\n: {_sentence(claim.paper)}."
     yield f"Rule\n: {claim.rule}"
-    yield f"Verdict\n: {_HEADINGS[entry.verdict]}. {entry.note}"
+    verdict = f"{_HEADINGS[entry.verdict]}."
+    yield f"Verdict\n: {entry.note if entry.note.startswith(verdict) else f'{verdict} {entry.note}'}"
     yield "Comparisons\n" + "\n".join(f": {_effect(effect)}" for effect in entry.effects)
     if entry.records:
         patterns = ", ".join(f"`{pattern}`" for pattern in entry.patterns)

@@ -149,7 +149,7 @@ def _benchmarks(root: Path) -> Iterator[str]:
         rounds = {len(cost.seconds) for c in result.comparisons.values() for cost in c.costs.values()}
         cases = ",".join(result.comparisons)
         command = f"cosnorm bench --cases {cases} --repeats {max(rounds)} --output {path.name}"
-        yield f"Made by\n\n```\n{command}\n```"
+        yield _block("Made by", command)
         threads = f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
         yield f"Machine\n: {facts['device_name']}; {threads}; {facts['date'][:10]}"
         changed = ", with changes that were not committed" if facts["modified"] else ""
@@ -177,7 +177,7 @@ def _described(records: Sequence[Record], root: Path) -> Iterator[str]:
     """Everything about one folder of records."""
     first = records[0]
     yield f"What\n: {experiments.get(first.experiment).title}. {_runs(records)}"
-    yield f"Made by\n\n```\n{chr(10).join(_commands(records))}\n```"
+    yield _block("Made by", *_commands(records))
     yield f"Machines\n: {_counts(r.provenance['device_name'] for r in records)}; {_threads(records)}"
     seconds = [r.cost["seconds"] for r in records]
     yield (
@@ -189,8 +189,12 @@ def _described(records: Sequence[Record], root: Path) -> Iterator[str]:
     yield f"Commits\n: {_commits(records, root)}"
     yield f"Versions\n: {'; '.join(_versions(records))}"
     sums = sorted({(r.settings["dataset"], r.provenance["dataset_sha256"]) for r in records})
-    lines = "\n".join(f"{name} {digest}" for name, digest in sums)
-    yield f"SHA-256 of the data\n\n```\n{lines}\n```"
+    yield _block("SHA-256 of the data", *(f"{name} {digest}" for name, digest in sums))
+
+
+def _block(term: str, *lines: str) -> str:
+    """A term with lines to copy."""
+    return f"{term}\n: ```text\n" + "".join(f"  {line}\n" for line in lines) + "  ```"
 
 
 def _runs(records: Sequence[Record]) -> str:
@@ -199,7 +203,7 @@ def _runs(records: Sequence[Record]) -> str:
     names = Counter(r.technique for r in records)
     numbers = sorted(set(names.values()))
     each = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    text = f"{len(records)} runs: {len(names)} competitors with {each} seeds"
+    text = f"{len(records)} runs: {len(names)} competitors with {each} seed{'' if each == '1' else 's'}"
     return f"{text}, {lost} of which diverged" if lost else text
 
 

@@ -166,8 +166,8 @@ def _basis(judgement: Judgement) -> str:
         f"{judgement.count('undecided')} are undecided, {declared - len(judgement.comparisons)} have no runs"
     )
     return (
-        f"Of {declared} comparisons of cosine with a rival, {counts}. Scale {judgement.scale}, "
-        f"{judgement.epochs} epochs, {pairs} pairs of runs a comparison, "
+        f"Of {declared} comparison{'' if declared == 1 else 's'} of cosine with a rival, {counts}. "
+        f"Scale {judgement.scale}, {judgement.epochs} epochs, {pairs} pairs of runs a comparison, "
         f"on {' and '.join(judgement.devices)}."
     )
 

@@ -25,7 +25,7 @@ GENERATED = {
     "404": "There is no page at this address; the front page of the book lists them all.",
     "search": "Search the text of every chapter of the book on cosine normalization.",
     "genindex": "Every term and name that the book on cosine normalization defines, by letter.",
-    "prf-prf": "Every theorem, definition and algorithm of the book on cosine normalization.",
+    "py-modindex": "Every module of the package cosnorm that the reference documents.",
 }
 
 

@@ -79,10 +79,11 @@ class Effect:
         """
         if self.estimate is None:
             return self.missing or "untested"
-        value = wording.number(self.estimate, signed=self.signed)
+        number = wording.ratio if self.unit == "times" else wording.number
+        value = number(self.estimate, signed=self.signed)
         between = ""
         if self.low is not None and self.high is not None:
-            ends = (wording.number(end, signed=self.signed) for end in (self.low, self.high))
+            ends = (number(end, signed=self.signed) for end in (self.low, self.high))
             between = f" ({' to '.join(ends)})"
         return f"{value} {self.unit}{between}, n = {self.n}"
 

@@ -35,6 +35,17 @@ def number(value: float, *, signed: bool = False) -> str:
     return sign + text
 
 
+def ratio(value: float, signed: bool = False) -> str:
+    """A factor in three digits, so that one near 1 shows on which side it lies.
+
+    Examples
+    --------
+    >>> ratio(1.0837), ratio(0.994), ratio(14.0)
+    ('1.08', '0.994', '14.0')
+    """
+    return f"{value:.2f}" if 1 <= abs(value) < 10 else number(value, signed=signed)
+
+
 def listed(words: Iterable[str]) -> str:
     """Words in a row.
 

@@ -59,7 +59,7 @@ class Receipt:
         place = "inside" if self.inside else "outside"
         return (
             f"{text} {fewer} of the {len(self.stored)} stored runs made fewer; it lies {place} the band from "
-            f"{self.band.low:.1f} to {self.band.high:.1f} that holds 95 % of such runs."
+            f"{max(self.band.low, 0):.1f} to {self.band.high:.1f} that holds 95 % of such runs."
         )
 
     @property

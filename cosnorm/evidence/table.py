@@ -125,24 +125,31 @@ class Table(Sequence[Row]):
         return [tuple(text(row) for _, text in columns) for row in self.rows]
 
     def _columns(self) -> list[Column]:
-        return [*self._ours(), *self._extremes(), *self._papers()]
+        """First what answers the question: a narrow page shows no more without scrolling."""
+        return [*self._names(), *self._means(), *self._spreads(), *self._extremes(), *self._papers()]
 
-    def _ours(self) -> list[Column]:
-        columns: list[Column] = [
+    def _names(self) -> list[Column]:
+        return [
             ("technique", lambda row: row.technique),
             ("rate", lambda row: f"{row.learning_rate:g}"),
             ("n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
-            ("mean", lambda row: self._count(row.mean)),
-            ("sd", lambda row: _number(row.sd)),
-            ("95 % interval", lambda row: _range(row.interval)),
-            ("variance within", lambda row: _number(row.within_variance, 2)),
         ]
-        rivals = {row.against for row in self.rows} - {None}
+
+    def _means(self) -> list[Column]:
+        columns: list[Column] = [("mean", lambda row: self._count(row.mean))]
+        rivals = {row.against for row in self.rows if row.difference is not None}
         if len(rivals) > 1:
             columns.append(("difference", lambda row: _against(row.difference, row.against)))
         elif rivals:
             columns.append((f"against {rivals.pop()}", lambda row: _against(row.difference)))
         return columns
+
+    def _spreads(self) -> list[Column]:
+        return [
+            ("95 % interval", lambda row: _range(row.interval)),
+            ("sd", lambda row: _number(row.sd)),
+            ("variance within", lambda row: _number(row.within_variance, 2)),
+        ]
 
     def _extremes(self) -> list[Column]:
         columns: list[Column] = []

@@ -72,8 +72,8 @@ def statistics_gradient(
     the mean over what :math:`\mu` is taken over,
 
     .. math:: \frac{\partial L}{\partial a} =
-        \underbrace{\frac{g}{\sigma}}_{\text{direct}}
-        \underbrace{- \frac{\bar g}{\sigma}}_{\text{mean}}
+        \underbrace{\frac{g}{\sigma}}_{\text{direct}}\;
+        \underbrace{- \frac{\bar g}{\sigma}}_{\text{mean}}\;
         \underbrace{- \frac{z\, \overline{g z}}{\sigma}}_{\text{deviation}}.
 
     It covers torch's batch, layer, group and instance norm and :class:`cosnorm.relatives.LayerNormSimple`.

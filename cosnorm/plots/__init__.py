@@ -16,6 +16,7 @@ from cosnorm.plots.identity import (
     line_styles,
     norm_of,
 )
+from cosnorm.plots.labels import ink
 from cosnorm.plots.magnitudes import scaled_inputs
 from cosnorm.plots.measures import measured_curves
 from cosnorm.plots.noise import noise_curves
@@ -48,6 +49,7 @@ __all__ = [
     "error_against_rate",
     "error_against_time",
     "first_passages",
+    "ink",
     "label",
     "line_styles",
     "lowest_by_depth",

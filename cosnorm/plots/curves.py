@@ -59,7 +59,8 @@ def test_error_curves(
         raise ValueError("every run diverged: there is no curve to draw")
     figure, axes = new_figure(title, figsize)
     total, epochs = records[0].settings["test_examples"], records[0].settings["epochs"]
-    axes.set(xlabel="epoch", ylabel=f"test errors (of {total:,})", yscale="log", xlim=(1, epochs))
+    axes.set(xlabel="epoch", ylabel=f"test errors (of {total:,})", yscale="log")
+    axes.set_xlim(1 - (margin := 0.02 * (epochs - 1)), epochs + margin)  # markers at the ends are whole
     labels: list[tuple[float, str, str]] = []
     for technique, style in line_styles(list(dict.fromkeys(r.technique for r in records))).items():
         runs = [r for r in records if r.technique == technique]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cosnorm import evidence
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, norm_of
+from cosnorm.plots.labels import ink
 from cosnorm.plots.panels import new_panels
 from cosnorm.plots.style import new_figure
 from cosnorm.plots.ticks import COUNTS, MEASURES, plain_ticks
@@ -66,7 +67,9 @@ def lowest_by_depth(
     total, epochs = records[0].settings["test_examples"], records[0].settings["epochs"]
     axes.set(xticks=depths, xlim=(depths[0] - 0.4, depths[-1] + 0.4), xlabel="weight layers")
     axes.set(ylabel=f"lowest of {epochs} test errors (of {total:,})")
-    axes.annotate(label(technique), (0.99, 0.97), xycoords="axes fraction", color=color, ha="right", va="top")
+    axes.annotate(
+        label(technique), (0.99, 0.97), xycoords="axes fraction", color=ink(color), ha="right", va="top"
+    )
     return figure
 
 

@@ -36,10 +36,10 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
         raise ValueError(f"there is no score to place: {receipt.verdict}")
     where = {True: "inside", False: "outside", None: "beside"}[receipt.inside]
     figure, axes = new_figure(title or f"Your run lies {where} the stored runs' band", (6.0, 2.0))
-    technique = receipt.record.technique
+    technique, tail = receipt.record.technique, receipt.record.final["tail"]
     color = COLORS[norm_of(technique)]
     if receipt.band is not None:
-        axes.axvspan(receipt.band.low, receipt.band.high, color=color, alpha=0.15, linewidth=0)
+        axes.axvspan(max(receipt.band.low, 0), receipt.band.high, color=color, alpha=0.15, linewidth=0)
     seen: dict[float, int] = {}
     for value in receipt.stored.values():
         axes.plot(value, seen.get(value, 0), MARKERS[norm_of(technique)], color=color)
@@ -51,7 +51,7 @@ def place_in_distribution(receipt: Receipt, *, title: str = "") -> Figure:
         ylim=(-0.7, top + 0.8),
         yticks=[],
         xlabel=f"test errors (of {receipt.record.settings['test_examples']}), {label(technique)}, "
-        f"mean of the last {receipt.record.final['tail']} epochs",
+        + ("last epoch" if tail == 1 else f"mean of the last {tail} epochs"),
     )
     axes.spines["left"].set_visible(False)
     return figure

@@ -10,6 +10,7 @@ from cosnorm import evidence
 from cosnorm.evidence.reaching import steps_of_epoch
 from cosnorm.plots.checks import require_one_kind
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, norm_of
+from cosnorm.plots.labels import ink
 from cosnorm.plots.style import SIZE, new_figure
 from cosnorm.plots.ticks import COUNTS, plain_ticks
 from cosnorm.record import Record
@@ -116,7 +117,7 @@ def _mark(axes: Axes, technique: str, reached: evidence.Reach | None, place: int
         xycoords=("data", "axes fraction"),
         xytext=(offset, 0),
         textcoords="offset points",
-        color=color,
+        color=ink(color),
         fontsize=10,
         ha=side,
         va="top",

@@ -74,7 +74,8 @@ def overfitting(
         labels.append((value, f"paper, {label(technique)}: {value:.2f}", REFERENCE))
     limits = axes.get_ylim()
     _draw_bands(axes, finished, curve)
-    axes.set_ylim(1.0, limits[1])  # a band of few seeds can be so wide that it would flatten every curve
+    # Not those with the bands: one of few seeds can be so wide that it would flatten every curve.
+    axes.set_ylim(1 - 0.03 * (limits[1] - 1), limits[1])
     _ratio_ticks(axes)
     label_ends(axes, labels, epochs)
     return figure
@@ -136,4 +137,4 @@ def _ratio_ticks(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     plain_ticks(axes)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))

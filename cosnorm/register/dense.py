@@ -108,7 +108,7 @@ POINTS = (
         section="3",
         paper="Those of the whole training set.",
         readings=(Reading("running averages"), Reading("exact statistics of the training set")),
-        reason="Running averages over minibatches, with momentum 0.1, are what software does. They weight "
+        reason="With momentum 0.1, over minibatches, they are what software does. They weight "
         "the last minibatches most, and so carry some of the restlessness that the paper sees in batch norm.",
         missing="runs of `batch` that are tested with the statistics of the whole training set",
         chapter=7,

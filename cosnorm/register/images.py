@@ -91,7 +91,7 @@ POINTS = (
         section="5.3",
         paper="Randomly.",
         readings=(Reading("the tutorial's"), Reading("others")),
-        reason="The tutorial's: up to 63 of 255 in brightness, a factor from 0.2 to 1.8 in contrast. With "
+        reason="They are up to 63 of 255 in brightness, a factor from 0.2 to 1.8 in contrast. With "
         "whitening last the strength hardly matters, by the computation below.",
         fact=facts.brightness,
         settled=True,

@@ -111,9 +111,9 @@ class OnlineNorm(FloatStatistics):
 
     .. math::
         \tilde x'_t &= y'_t - (1 - \alpha_b)\, e^{(y)}_{t-1}\, y_t,
-            & e^{(y)}_t &= e^{(y)}_{t-1} + \overline{\tilde x'_t y_t} \\
+            & \qquad e^{(y)}_t &= e^{(y)}_{t-1} + \overline{\tilde x'_t y_t} \\
         x'_t &= \tilde x'_t / \sigma_{t-1} - (1 - \alpha_b)\, e^{(1)}_{t-1},
-            & e^{(1)}_t &= e^{(1)}_{t-1} + \overline{x'_t}
+            & \qquad e^{(1)}_t &= e^{(1)}_{t-1} + \overline{x'_t}
 
     A minibatch is a stream in the order of its rows, in the backward pass too, and its outputs do not depend
     on what comes after them: two minibatches of 50 give what one of 100 gives. For the gradients this holds

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pybtex.database
 import yaml
@@ -84,6 +85,30 @@ def test_private_bases_are_not_shown() -> None:
 
 
 # -- the command line ----------------------------------------------------------------------------------
+
+
+def test_defaults_without_a_literal_are_dots_and_what_nobody_makes_has_no_signature() -> None:
+    class Offered(Protocol):
+        """What others are to have."""
+
+    def shown(kind: type, signature: str) -> str | None:
+        return back_matter.plain_signature(None, "class", "x", kind, None, signature, None)[0]
+
+    written = "(a: int = 1, b = <function A.<lambda>>, c = <factory>, d = <class 'x.Y'>, e = 'z')"
+    assert shown(int, written) == "(a: int = 1, b = ..., c = ..., d = ..., e = 'z')"
+    assert shown(Offered, "(*args, **kwargs)") == ""
+    assert back_matter.plain_signature(None, "function", "x", len, None, None, None) == (None, None)
+
+
+def test_a_default_is_no_method() -> None:
+    from cosnorm.techniques import Recipe
+
+    def left_out(name: str) -> bool | None:
+        return back_matter.skip_defaults(None, "class", name, vars(Recipe)[name], False, None)
+
+    assert left_out("rule")
+    assert not left_out("__init__")
+    assert not left_out("biased")
 
 
 def test_every_command_and_option_is_on_its_page() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from tools import chapters, repository, site_assets, site_metadata
+from tools import book_site, chapters, repository, site_assets, site_metadata
 
 pytestmark = pytest.mark.slow
 
@@ -242,6 +242,25 @@ def test_description_is_whole_sentences_without_formulas(source: str, wanted: st
         paragraph += kind
     document += paragraph
     assert site_metadata.description(document) == wanted
+
+
+@pytest.mark.parametrize("end", [".", ",", "?)", "\u2019"])
+def test_punctuation_stays_with_its_formula(end: str) -> None:
+    formula = r'<span class="math notranslate nohighlight">\(a \lt b\)</span>'
+    context = {"body": f"<p>If {formula}{end} Then {formula} holds.</p>"}
+    book_site.keep_together(None, "page", "page.html", context, None)
+    wanted = f'<p>If <span class="unbroken">{formula}{end}</span> Then {formula} holds.</p>'
+    assert context["body"] == wanted
+
+
+def test_parameters_are_a_plain_list() -> None:
+    dl = '<dl>\n<dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd>\n</dl>'
+    context = {"body": f"<dt>f({dl})</dt><dl>\n<dd>kept</dd>\n</dl>"}
+    book_site.mend_lists(None, "page", "page.html", context, None)
+    entries = '<li><em class="sig-param">a</em>,</li>\n<li><em class="sig-param">b</em>,</li>'
+    assert context["body"] == (
+        f'<dt>f(<ul class="parameters">\n{entries}\n</ul>)</dt><dl>\n<dd>kept</dd>\n</dl>'
+    )
 
 
 def test_no_markup_is_left_unresolved(written: dict[Path, BeautifulSoup]) -> None:

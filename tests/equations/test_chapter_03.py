@@ -97,7 +97,7 @@ def test_derivatives_of_the_dot_product_are_the_other_vector() -> None:
 
 
 @pytest.mark.equation("eq-cosine-grad-w-sum")
-def test_equation_9() -> None:
+def test_equation_9_of_the_paper() -> None:
     w, x = symbols()
     root_w, root_x, products = length(w), length(x), w.dot(x)
     claimed = [x[i] / (root_w * root_x) - w[i] * products / (root_w**3 * root_x) for i in range(3)]
@@ -105,7 +105,7 @@ def test_equation_9() -> None:
 
 
 @pytest.mark.equation("eq-cosine-grad-x-sum")
-def test_equation_10() -> None:
+def test_equation_10_of_the_paper() -> None:
     w, x = symbols()
     root_w, root_x, products = length(w), length(x), w.dot(x)
     claimed = [w[i] / (root_w * root_x) - x[i] * products / (root_w * root_x**3) for i in range(3)]
@@ -114,7 +114,7 @@ def test_equation_10() -> None:
 
 @pytest.mark.equation("eq-cosine-grad-w")
 @pytest.mark.parametrize("dimension", [2, 6, 50])
-def test_equation_11(dimension: int) -> None:
+def test_equation_11_of_the_paper(dimension: int) -> None:
     w, x = pair(dimension, dimension)
     size_w, size_x = np.linalg.norm(w), np.linalg.norm(x)
     claimed = x / (size_w * size_x) - w * (w @ x) / (size_w**3 * size_x)
@@ -123,7 +123,7 @@ def test_equation_11(dimension: int) -> None:
 
 @pytest.mark.equation("eq-cosine-grad-x")
 @pytest.mark.parametrize("dimension", [2, 6, 50])
-def test_equation_12(dimension: int) -> None:
+def test_equation_12_of_the_paper(dimension: int) -> None:
     w, x = pair(dimension, dimension)
     size_w, size_x = np.linalg.norm(w), np.linalg.norm(x)
     claimed = w / (size_w * size_x) - x * (w @ x) / (size_w * size_x**3)

@@ -100,7 +100,7 @@ def test_centering_is_the_projector_that_removes_the_ones(d: int) -> None:
         ((1, -1, 1, -1), (2, 2, -5, -5), Fraction(0)),
     ],
 )
-def test_it_is_pearsons_correlation(
+def test_it_is_the_correlation_of_pearson(
     w: tuple[int, ...], x: tuple[int, ...], expected: Fraction | None
 ) -> None:
     mean_w, mean_x = Fraction(sum(w), len(w)), Fraction(sum(x), len(x))

@@ -43,7 +43,7 @@ def linear(w: Array) -> nn.Linear:
 
 
 @pytest.mark.equation("eq-weight-penalty", "eq-decay-step")
-def test_the_penaltys_gradient_step_shrinks_then_goes_on() -> None:
+def test_a_step_down_the_penalty_shrinks_then_goes_on() -> None:
     """Exactly, with fractions: the loss is (w . x - 1) ** 2 / 2, whose gradient is (w . x - 1) x."""
     w, x = [Fraction(3, 2), Fraction(-1, 4)], [Fraction(2), Fraction(5)]
     rate, strength = Fraction(1, 8), Fraction(1, 3)

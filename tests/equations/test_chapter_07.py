@@ -60,7 +60,7 @@ def test_epsilon_stands_with_the_variance_under_the_root() -> None:
 
 
 @pytest.mark.equation("eq-bn-output")
-def test_the_network_s_hidden_layer_scales_shifts_and_rectifies() -> None:
+def test_the_hidden_layer_of_the_network_scales_shifts_and_rectifies() -> None:
     draw = np.random.default_rng(0)
     network = mlp((3, 4, 2), "batch", seed=0).double()
     gamma, beta, x = draw.normal(size=4), draw.normal(size=4), draw.normal(size=(9, 3))
@@ -133,7 +133,7 @@ def test_gradient_against_central_differences(epsilon: float) -> None:
 
 
 @pytest.mark.equation("eq-bn-gradient")
-def test_the_instrument_s_three_parts_are_those_under_the_braces() -> None:
+def test_three_parts_of_the_instrument_are_those_under_the_braces() -> None:
     draw = np.random.default_rng(4)
     a, g, gamma = draw.normal(size=(6, 3)), draw.normal(size=(6, 3)), draw.normal(size=3)
     layer = nn.BatchNorm1d(3).double()

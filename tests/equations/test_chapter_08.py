@@ -289,7 +289,7 @@ def test_centered_weights_pass_on_and_receive_centered_gradients() -> None:
 
 @pytest.mark.equation("eq-centered-weights")
 @pytest.mark.parametrize(("constant", "whole"), [("detach_mean", "layer_simple"), ("detach", "detach_std")])
-def test_with_centered_weights_the_means_gradient_changes_nothing(constant: str, whole: str) -> None:
+def test_with_centered_weights_the_gradient_of_the_mean_changes_nothing(constant: str, whole: str) -> None:
     x = torch.rand(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = torch.arange(30) % 3
 

@@ -47,7 +47,7 @@ def test_intervals_of_that_width_hold_together(n: int, m: int) -> None:
 
 
 @pytest.mark.equation("eq-half-width")
-def test_the_width_shrinks_by_students_factor_and_the_square_root() -> None:
+def test_the_width_shrinks_by_the_factor_of_student_and_the_square_root() -> None:
     """Quantiles from tables: 12.706, 4.303 and 2.262 for 1, 2 and 9 degrees of freedom."""
     for n, table in ((2, 12.706), (3, 4.303), (10, 2.262)):
         values = np.random.default_rng(n).normal(size=n)

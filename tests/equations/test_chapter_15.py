@@ -54,7 +54,7 @@ def mean_squared_gradients(depth: int, width: int, std: float, networks: int) ->
 
 @pytest.mark.equation("eq-step-with-depth")
 @pytest.mark.parametrize("std", [0.05, 0.1, 0.2])
-def test_a_layer_more_lengthens_every_layers_gradient(std: float) -> None:
+def test_a_layer_more_lengthens_the_gradient_of_every_layer(std: float) -> None:
     width, networks = 200, 60
     shallow = mean_squared_gradients(3, width, std, networks)
     deep = mean_squared_gradients(4, width, std, networks)

@@ -45,7 +45,8 @@ def test_what_is_drawn_is_the_mean_over_seeds_with_its_interval() -> None:
     assert corners[corners[:, 0] == 3][:, 1].max() == pytest.approx(band.high)
     names = [text.get_text() for text in axes.texts]
     assert {"batch norm (n = 2)", "none (n = 2)", "paper, batch norm: 1.08"} == set(names)
-    assert axes.get_ylim()[0] == 1.0
+    assert 0.98 < axes.get_ylim()[0] < 1.0, "what stays at 1 lies above the axis"
+    assert 1.0 in axes.get_yticks()
     assert axes.get_ylim()[1] > max(expected), "every mean is in view"
 
 
