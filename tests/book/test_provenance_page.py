@@ -90,8 +90,8 @@ def test_links_to_records_have_their_targets(root: Path) -> None:
 def test_a_set_of_records_is_described(book: Path) -> None:
     page = provenance_page.page(book)
     assert "5 runs: 3 competitors with 1 to 2 seeds, 1 of which diverged" in page
-    assert "\ncosnorm run mnist --scale short --norm none,cosine --seeds 2\n" in page
-    assert "\ncosnorm run mnist --scale short --norm batch --seeds 3-3\n" in page
+    assert "\n  cosnorm run mnist --scale short --norm none,cosine --seeds 2\n" in page
+    assert "\n  cosnorm run mnist --scale short --norm batch --seeds 3-3\n" in page
     assert ": a made-up processor (3 runs), another (2 runs); 1 thread a run\n" in page
     assert ": 7.5 s in all, 1.5 s a run in the median\n" in page
     assert ": 2026-01-01 to 2026-02-03\n" in page

@@ -247,20 +247,31 @@ def test_description_is_whole_sentences_without_formulas(source: str, wanted: st
 @pytest.mark.parametrize("end", [".", ",", "?)", "\u2019"])
 def test_punctuation_stays_with_its_formula(end: str) -> None:
     formula = r'<span class="math notranslate nohighlight">\(a \lt b\)</span>'
-    context = {"body": f"<p>If {formula}{end} Then {formula} holds.</p>"}
-    book_site.keep_together(None, "page", "page.html", context, None)
-    wanted = f'<p>If <span class="unbroken">{formula}{end}</span> Then {formula} holds.</p>'
-    assert context["body"] == wanted
+    kept = book_site.keep_together(f"<p>If {formula}{end} Then {formula} holds.</p>")
+    assert kept == f'<p>If <span class="unbroken">{formula}{end}</span> Then {formula} holds.</p>'
 
 
 def test_parameters_are_a_plain_list() -> None:
     dl = '<dl>\n<dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd>\n</dl>'
-    context = {"body": f"<dt>f({dl})</dt><dl>\n<dd>kept</dd>\n</dl>"}
-    book_site.mend_lists(None, "page", "page.html", context, None)
     entries = '<li><em class="sig-param">a</em>,</li>\n<li><em class="sig-param">b</em>,</li>'
-    assert context["body"] == (
-        f'<dt>f(<ul class="parameters">\n{entries}\n</ul>)</dt><dl>\n<dd>kept</dd>\n</dl>'
-    )
+    other = "<dl>\n<dd>kept</dd>\n</dl>"
+    plain = book_site.plain_lists(f"<dt>f({dl})</dt>{other}")
+    assert plain == f'<dt>f(<ul class="parameters">\n{entries}\n</ul>)</dt>{other}'
+
+
+def test_names_break_behind_dots_and_underscores() -> None:
+    name = '<span class="pre">a.b_c</span>'
+    others = '<span class="pre">...</span> a.b_c <span class="n">a.b</span>'
+    broken = book_site.break_names(name + others)
+    assert broken == '<span class="pre">a.<wbr>b_<wbr>c</span>' + others
+
+
+def test_units_stay_with_their_numbers(written: dict[Path, BeautifulSoup]) -> None:
+    texts = [
+        tag.get_text() for page in written.values() for tag in page.select("article p, article figcaption")
+    ]
+    assert sum(text.count("95\u00a0%") for text in texts) > 20
+    assert not [text for text in texts if re.search(r"95 %", text) and "<code" not in text][:3]
 
 
 def test_no_markup_is_left_unresolved(written: dict[Path, BeautifulSoup]) -> None:
