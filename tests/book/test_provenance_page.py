@@ -100,7 +100,7 @@ def test_a_set_of_records_is_described(book: Path) -> None:
         "[`abcdef0`](https://github.com/some/book/commit/abcdef0123) (1, with changes that were not" in page
     )
     assert ": cosnorm 0.1.0; torch 2.13.0; numpy 2.0.0; python 3.11.0\n" in page
-    assert f"\nmnist {'0' * 64}\n" in page
+    assert f"\n  mnist {'0' * 64}\n" in page
 
 
 def test_commands_make_the_runs_they_stand_for(root: Path) -> None:
