@@ -36,8 +36,8 @@ class RoundAuthorYear(AuthorYearReferenceStyle):
 _PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
 # An inline formula and the punctuation behind it, between which a browser may begin a line.
 _ENDED_FORMULA = re.compile(r'(<span class="math [^"]*">\\\([^<]*\\\)</span>[.,;:?!)\u2019\u201d]+)')
-# A name in code, with dots or underscores inside.
-_LONG_NAME = re.compile(r'<span class="pre">\w+(?:[._]\w+)+')
+# A name in code, with dots or underscores inside, that a phone's line may not hold.
+_LONG_NAME = re.compile(r'<span class="pre">(?=[\w.]{25})\w+(?:[._]\w+)+')
 # A number and its percent sign, and a number of runs.
 _UNIT = re.compile(r"(?<=\d) (?=%)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
 

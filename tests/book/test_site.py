@@ -259,11 +259,11 @@ def test_parameters_are_a_plain_list() -> None:
     assert plain == f'<dt>f(<ul class="parameters">\n{entries}\n</ul>)</dt>{other}'
 
 
-def test_names_break_behind_dots_and_underscores() -> None:
-    name = '<span class="pre">a.b_c</span>'
-    others = '<span class="pre">...</span> a.b_c <span class="n">a.b</span>'
-    broken = book_site.break_names(name + others)
-    assert broken == '<span class="pre">a.<wbr>b_<wbr>c</span>' + others
+def test_long_names_break_behind_dots_and_underscores() -> None:
+    name = "cosnorm.instruments.layer_shift"
+    others = f'<span class="pre">F.normalize</span> {name} <span class="n">{name}</span>'
+    broken = book_site.break_names(f'<span class="pre">{name}</span>{others}')
+    assert broken == f'<span class="pre">cosnorm.<wbr>instruments.<wbr>layer_<wbr>shift</span>{others}'
 
 
 def test_units_stay_with_their_numbers(written: dict[Path, BeautifulSoup]) -> None:
