@@ -13,7 +13,7 @@ os.environ.pop("COSNORM_SCALE", None)  # chapters are checked at the scale their
 import pytest
 from nbval.plugin import IPyNbCell
 
-from tools import comparison
+from tools import chapters, comparison
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,10 +31,8 @@ def compare_by_rules(cell: IPyNbCell) -> None:
 
     In a lax chapter, texts are compared only in cells tagged ``nbval-check-output``; figures always are.
     """
-    tags = cell.cell.metadata.get("tags", [])
-    lax = cell.parent.nb.metadata.get("cosnorm", {}).get("nbval") == "lax"
-    texts = not lax or "nbval-check-output" in tags
-    from_records = bool(cell.cell.metadata.get("cosnorm", {}).get("records"))
+    texts = chapters.texts_are_compared(cell.parent.nb, cell.cell)
+    from_records = bool(chapters.patterns(cell.cell))
 
     def compare(new: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> bool:
         found = comparison.differences(stored, new, sanitize=cell.sanitize, texts=texts, exact=from_records)

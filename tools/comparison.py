@@ -116,6 +116,11 @@ def same_text(stored: str, new: str) -> bool:
     return all(_close(old, now) for old, now in pairs)
 
 
+def numbers(text: str) -> list[Decimal]:
+    """Every number in a text, in order."""
+    return [_value(number) for number in _NUMBER.findall(text)]
+
+
 def _words(text: str) -> list[str]:
     """What stands between the numbers; each number leaves a mark."""
     return _NUMBER.sub(" \0 ", text).split()
