@@ -175,7 +175,7 @@ def training(notebook: NotebookNode) -> Iterator[str]:
             computed = [number for number in comparison.numbers(_printed(output)) if number not in known]
             if computed:
                 yield (
-                    f"cell {cell.id} shows the outcome of training and prints {computed[0]}, which may differ "
+                    f"cell {cell.id} shows what training led to and prints {computed[0]}, which may differ "
                     "on another processor: print a statement that holds with a margin, or tag the cell "
                     "'nbval-ignore-output'"
                 )

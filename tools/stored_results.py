@@ -36,6 +36,7 @@ class _Trail:
 
     begins: Callable[[ast.AST], bool]  # whether such results come into being anywhere below a node
     ends: Callable[[ast.stmt], bool] = lambda statement: False
+    changed: Callable[[ast.stmt, set[str]], set[str]] = lambda statement, held: set()  # without being stored
     held: set[str] = field(default_factory=set)
 
 
@@ -46,7 +47,7 @@ def cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
 
 def trained_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """Code cells that train, or use a name that holds what was trained or a function that trains."""
-    return _cells(notebook, _Trail(_trains))
+    return _cells(notebook, _Trail(_trains, changed=_network_trained))
 
 
 def _cells(notebook: NotebookNode, trail: _Trail) -> Iterator[NotebookNode]:
@@ -72,6 +73,7 @@ def _follow(statement: ast.stmt, trail: _Trail) -> bool:
     stored = {name for node in head for name in _names(node, ast.Store) - _local(node)}
     if uses or not isinstance(statement, ast.AugAssign):
         _store(stored, uses and not trail.ends(statement), trail.held)
+    trail.held.update(trail.changed(statement, trail.held))
     found = [_follow(each, trail) for each in inner]  # every one, for what it stores
     if inner and trail.begins(statement):
         _store(_names(statement, ast.Store) - _local(statement), True, trail.held)
@@ -120,6 +122,14 @@ def _calls_trainer(node: ast.AST) -> bool:
 def _trains(node: ast.AST) -> bool:
     """Whether anything below a node calls a function that trains, or descends along gradients in a loop."""
     return any(_calls_trainer(each) or _descends(each) for each in ast.walk(node))
+
+
+def _network_trained(statement: ast.stmt, held: set[str]) -> set[str]:
+    """The name of the network in a statement like ``fit(network, rate)``, where ``fit`` trains."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Name(function), [ast.Name(network), *_])) if function in TRAINERS | held:
+            return {network}
+    return set()
 
 
 def _descends(node: ast.AST) -> bool:
