@@ -47,7 +47,7 @@ def cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
 
 def trained_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """Code cells that train, or use a name that holds what was trained or a function that trains."""
-    return _cells(notebook, _Trail(_trains, changed=_network_trained))
+    return _cells(notebook, _Trail(_trains, changed=_changed_by_training))
 
 
 def _cells(notebook: NotebookNode, trail: _Trail) -> Iterator[NotebookNode]:
@@ -124,12 +124,18 @@ def _trains(node: ast.AST) -> bool:
     return any(_calls_trainer(each) or _descends(each) for each in ast.walk(node))
 
 
-def _network_trained(statement: ast.stmt, held: set[str]) -> set[str]:
-    """The name of the network in a statement like ``fit(network, rate)``, where ``fit`` trains."""
+def _changed_by_training(statement: ast.stmt, held: set[str]) -> set[str]:
+    """The network in ``fit(network, rate)``, and the collection in ``errors[rate] = wrong(trained)``."""
     match statement:
         case ast.Expr(ast.Call(ast.Name(function), [ast.Name(network), *_])) if function in TRAINERS | held:
             return {network}
-    return set()
+        case ast.Assign([ast.Subscript(ast.Name(collection))], value):
+            pass
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name(collection), "append"), [value])):
+            pass
+        case _:
+            return set()
+    return {collection} if _names(value, ast.Load) & held or _trains(value) else set()
 
 
 def _descends(node: ast.AST) -> bool:
