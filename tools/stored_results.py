@@ -27,6 +27,9 @@ LOADERS = {
 }
 #: Calls that train.
 TRAINERS = {"experiments.run", "train"}
+#: Methods that compute gradients, and methods that change parameters.
+GRADIENTS = {"grad", "backward"}
+STEPS = {"step", "sub_", "add_", "_foreach_add_", "_foreach_sub_"}
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
@@ -139,8 +142,8 @@ def _changed_by_training(statement: ast.stmt, held: set[str]) -> set[str]:
 
 
 def _descends(node: ast.AST) -> bool:
-    """Whether a node is a loop that computes gradients and takes steps."""
-    if not isinstance(node, ast.For | ast.While):
+    """Whether a node is a loop or a function that computes gradients and takes steps."""
+    if not isinstance(node, ast.For | ast.While | ast.FunctionDef):
         return False
     below = list(ast.walk(node))
     called = {
@@ -149,7 +152,7 @@ def _descends(node: ast.AST) -> bool:
         if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
     }
     subtracts = any(isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Sub) for each in below)
-    return bool(called & {"grad", "backward"}) and (subtracts or bool(called & {"step", "sub_"}))
+    return bool(called & GRADIENTS) and (subtracts or bool(called & STEPS))
 
 
 def _names(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
