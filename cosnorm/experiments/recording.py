@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +14,62 @@ from cosnorm.experiments.registry import Scale, tail
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Replica
+
+
+#: Settings that do not determine the curves of a run: how long it is, how it is judged, what else is recorded
+#: on the way, words about what the curves mean, and numbers of examples, which follow from the dataset, its
+#: preparation and the held-out examples. Any other setting counts, so that a new one can never be overlooked.
+NOT_IDENTITY = frozenset(
+    {
+        "epochs",
+        "tail",
+        "observed",
+        "error_steps",
+        "train_curves",
+        "test_statistics",
+        "train_examples",
+        "test_examples",
+    }
+)
+
+
+def identity(settings: Mapping[str, Any], seed: int) -> str:
+    """A hash that two runs share exactly if they are the same run, up to their length and what is observed.
+
+    The experiment, the scale and the name of the competitor are not part of it. The learning rate of a run
+    does not depend on the number of its epochs, so that a longer run begins with the shorter one.
+
+    Parameters
+    ----------
+    settings
+        From a record, or from :func:`settings_of` before the run exists: both give the same hash. Settings
+        that are ``None`` are left out, so that a record made before a setting existed agrees with a new one
+        that does not use it.
+    seed
+        Of the run.
+
+    Examples
+    --------
+    >>> short = {"norm": "cosine", "learning_rate": 10.0, "epochs": 20, "average": None}
+    >>> identity(short, 0) == identity({"norm": "cosine", "learning_rate": 10, "epochs": 200}, 0)
+    True
+    >>> identity(short, 0) == identity(short, 1)
+    False
+    """
+    determining = {
+        key: _plain(value) for key, value in settings.items() if key not in NOT_IDENTITY and value is not None
+    }
+    text = json.dumps([determining, seed], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON would hold it, with every number as a float: 10 and 10.0 are one rate."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset, curves: Curves) -> Record:
