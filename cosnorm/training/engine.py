@@ -307,13 +307,30 @@ class _Unit:
         """One pass over the training set."""
         order = self.steps.begin_epoch()
         size = self.steps.trainees[0].replica.batch_size
-        for indices in order.split(size, dim=1):
+        batches = order.split(size, dim=1)
+        for trainee in self.steps.trainees:
+            trainee.step_errors = []
+        for place, indices in enumerate(batches, start=1):
             self.session.stop_if_asked()
             if self._capturable(indices, size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
+            if place < len(batches) and self._counted(place, len(batches)):
+                self._count_errors()
+
+    def _counted(self, place: int, batches: int) -> bool:
+        """Whether errors are counted after this step of the epoch; the last step's are counted anyway."""
+        first = self.steps.trainees[0]
+        every = first.replica.error_steps
+        return every is not None and (first.epoch * batches + place) % every == 0
+
+    def _count_errors(self) -> None:
+        """Count errors on the test set in the middle of an epoch, and go on as if nothing had been."""
+        for trainee in self.steps.trainees:
+            trainee.step_errors.append(evaluate(trainee, self.testing)[1])
+            trainee.network.train()
 
     def _capturable(self, indices: Tensor, size: int) -> bool:
         """Whether a CUDA graph can make this step: batches of the common size, of dense inputs."""
@@ -323,9 +340,13 @@ class _Unit:
     def _close(self, place: int, trainee: Trainee) -> bool:
         """Evaluate a replica after an epoch; whether it goes on."""
         count = len(self.training.targets)
+        batches = math.ceil(count / trainee.replica.batch_size)
         train_loss = self.steps.losses[place].item() / count
         test_loss, test_error = evaluate(trainee, self.testing)
         trainee.epoch += 1
+        every = trainee.replica.error_steps
+        if every is not None and trainee.epoch * batches % every == 0:
+            trainee.step_errors.append(test_error)
         curves = trainee.curves
         curves.seconds = self.before[id(trainee)] + time.perf_counter() - self.begin
         curves.at_once = len(self.steps.trainees) * self.session.parallel
@@ -342,9 +363,13 @@ class _Unit:
         return True
 
     def _observe(self, trainee: Trainee) -> None:
+        seen: dict[str, Any] = {}
         for name in trainee.replica.observe:
-            for curve, value in OBSERVERS[name](trainee, self.testing).items():
-                trainee.curves.observed.setdefault(curve, []).append(value)
+            seen |= OBSERVERS[name](trainee, self.testing)
+        if trainee.replica.error_steps is not None:
+            seen["test_error_steps"] = trainee.step_errors
+        for curve, value in seen.items():
+            trainee.curves.observed.setdefault(curve, []).append(value)
 
 
 def check(replica: Replica, dataset: Examples) -> None:

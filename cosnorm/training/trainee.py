@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cosnorm.networks import convnet, fit_inputs, mlp, update_rule
 from cosnorm.techniques import TECHNIQUES
+from cosnorm.training.descent import gains
 from cosnorm.training.dropout import Dropout, with_dropout
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_layer
@@ -66,6 +67,12 @@ class Trainee:
         # The sparse first layer keeps a rule of its own.
         ruled = self.network.rest if isinstance(self.network, SparseNetwork) else self.network
         self.rule = update_rule(replica.norm, ruled)
+        #: ``id`` of the parameters that have a learning rate of their own.
+        self.gains = gains(self.network) if replica.gain_rate != 1 else set()
+        if replica.gain_rate != 1 and not self.gains:
+            raise ValueError(f"{replica.norm!r} learns no scale or shift; leave gain_rate at 1")
+        #: Errors on the test set at the multiples of ``error_steps`` in this epoch.
+        self.step_errors: list[int] = []
         self.dropouts = [module for module in self.network.modules() if isinstance(module, Dropout)]
         self._order = _generator("order of examples", replica.seed)
         self._variation = _generator("distortions", replica.seed)
@@ -150,7 +157,10 @@ def _network(replica: Replica, training: Split) -> nn.Module:
     if isinstance(training, SparseSplit):
         radius = TECHNIQUES[replica.norm].settings.get("radius")
         return SparseNetwork(network, radius)
-    return with_dropout(network, replica.dropout, replica.batch_size) if any(replica.dropout) else network
+    if not any(replica.dropout):
+        return network
+    scaled = replica.dropout_convention == "training"
+    return with_dropout(network, replica.dropout, replica.batch_size, scaled)
 
 
 def _channels_last(network: nn.Module) -> None:
