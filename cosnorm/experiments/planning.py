@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -14,13 +15,22 @@ from cosnorm.training import Replica, resolve_device
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run: settled and checked, nothing trained yet."""
+    """What is to be run: settled and checked, nothing trained yet.
+
+    Attributes
+    ----------
+    experiment, scale, techniques, seeds, device
+        As for :func:`cosnorm.experiments.run`.
+    records
+        The folder that is asked first where records choose learning rates.
+    """
 
     experiment: Experiment
     scale: str
     techniques: tuple[str, ...]
     seeds: tuple[int, ...]
     device: torch.device
+    records: Path | str | None = None
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -29,7 +39,7 @@ class Plan:
 
     def replica(self, technique: str, seed: int) -> Replica:
         """The settings of one of the runs."""
-        return self.experiment.replica(technique, self.scale, seed)
+        return self.experiment.replica(technique, self.scale, seed, records=self.records)
 
     def command(self, technique: str, seed: int) -> str:
         """The command that repeats one run."""
@@ -45,6 +55,7 @@ def plan(
     scale: str | None = None,
     seeds: int | Iterable[int] | None = None,
     device: str | torch.device = "auto",
+    records: Path | str | None = None,
 ) -> Plan:
     """Settle what :func:`run` would do; parameters as there.
 
@@ -65,7 +76,7 @@ def plan(
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     if not numbers or not techniques:
         raise ValueError("nothing to run: name at least one technique and one seed")
-    settled = Plan(experiment, scale, techniques, numbers, resolve_device(device))
+    settled = Plan(experiment, scale, techniques, numbers, resolve_device(device), records)
     for technique, seed in settled.runs:
         settled.replica(technique, seed)
     return settled
