@@ -81,7 +81,11 @@ class Choice:
     @property
     def where(self) -> str:
         """Whose records decided, in words."""
-        return "the package's records" if _same(self.folder, PACKAGE_RECORDS) else f"the records in {self.folder}"
+        return (
+            "the package's records"
+            if _same(self.folder, PACKAGE_RECORDS)
+            else f"the records in {self.folder}"
+        )
 
     def __str__(self) -> str:
         """How the choice came about."""
@@ -161,7 +165,10 @@ def _grids(source: str) -> dict[tuple[str, frozenset[tuple[str, Any]]], _Grid]:
     for name, technique in swept.techniques.items():
         groups.setdefault(_group(technique.norm or name, technique.settings), {})[name] = technique
     shared = set.intersection(
-        *({t.learning_rate for t in members.values() if "gain_rate" not in t.settings} for members in groups.values())
+        *(
+            {t.learning_rate for t in members.values() if "gain_rate" not in t.settings}
+            for members in groups.values()
+        )
     )
     return {
         group: _Grid(
@@ -182,7 +189,9 @@ def _decide(source: str, grid: _Grid, folder: Path) -> Choice | None:
     for names in ((*grid.base, *grid.more), grid.base) if grid.more else (grid.base,):
         seeds = set.intersection(*(set(scored.get(name, ())) for name in names))
         if seeds:
-            return _best_of(source, names, {name: [scored[name][k] for k in seeds] for name in names}, folder, seeds)
+            return _best_of(
+                source, names, {name: [scored[name][k] for k in seeds] for name in names}, folder, seeds
+            )
     return None
 
 
@@ -193,11 +202,17 @@ def _best_of(
 
     def order(name: str) -> tuple[float, float, float]:
         technique = techniques[name]
-        return statistics.fmean(errors[name]), technique.learning_rate or 0.0, technique.settings.get("gain_rate", 1.0)
+        return (
+            statistics.fmean(errors[name]),
+            technique.learning_rate or 0.0,
+            technique.settings.get("gain_rate", 1.0),
+        )
 
     name = min(names, key=order)
     if math.isinf(order(name)[0]):
-        raise ValueError(f"{names[0].partition('-at-')[0]!r} diverged at every rate of {source}, so none is chosen")
+        raise ValueError(
+            f"{names[0].partition('-at-')[0]!r} diverged at every rate of {source}, so none is chosen"
+        )
     rate, gain = techniques[name].learning_rate, techniques[name].settings.get("gain_rate")
     assert rate is not None
     return Choice(rate, gain, source, folder, tuple(sorted(seeds)), len(names))
@@ -223,7 +238,9 @@ def _stamp(source: str, folder: Path) -> object:
     """What changes when a record of the sweep, at any scale, is written or removed."""
     experiment, _, _ = source.partition("/")
     places = [folder / experiment / scale for scale in get(experiment).scales]
-    return tuple((path.stat().st_mtime_ns, len(os.listdir(path))) if path.is_dir() else None for path in places)
+    return tuple(
+        (path.stat().st_mtime_ns, len(os.listdir(path))) if path.is_dir() else None for path in places
+    )
 
 
 def _lacking(source: str, norm: str, grid: _Grid, folder: Path | None) -> str:
@@ -231,12 +248,27 @@ def _lacking(source: str, norm: str, grid: _Grid, folder: Path | None) -> str:
     experiment, _, scale = source.partition("/")
     place = PACKAGE_RECORDS if folder is None else folder
     scored = _scored(source, place, _stamp(source, place))
-    seeds = {*range(get(experiment).scales[scale].seeds), *(k for name in grid.base for k in scored.get(name, ()))}
-    missing = {seed: [name for name in grid.base if seed not in scored.get(name, ())] for seed in sorted(seeds)}
+    seeds = {
+        *range(get(experiment).scales[scale].seeds),
+        *(k for name in grid.base for k in scored.get(name, ())),
+    }
+    missing = {
+        seed: [name for name in grid.base if seed not in scored.get(name, ())] for seed in sorted(seeds)
+    }
     seed = min(missing, key=lambda k: (len(missing[k]), k))
     names = missing[seed]
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    words = ["cosnorm", "run", experiment, "--norm", ",".join(names), "--scale", scale, "--seeds", f"{seed}-{seed}"]
+    words = [
+        "cosnorm",
+        "run",
+        experiment,
+        "--norm",
+        ",".join(names),
+        "--scale",
+        scale,
+        "--seeds",
+        f"{seed}-{seed}",
+    ]
     # Never into the installed package: without a folder of one's own the command line's default is meant.
     own = folder is not None and not _same(folder, PACKAGE_RECORDS)
     words += ["--records", str(folder)] if own else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class Plan:
     seeds: tuple[int, ...]
     device: torch.device
     records: Path | str | None = None
+    #: What was settled stays: records that are written later must not change the rate of a run.
+    _replicas: dict[tuple[str, int], Replica] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -39,7 +41,10 @@ class Plan:
 
     def replica(self, technique: str, seed: int) -> Replica:
         """The settings of one of the runs."""
-        return self.experiment.replica(technique, self.scale, seed, records=self.records)
+        run = (technique, seed)
+        if run not in self._replicas:
+            self._replicas[run] = self.experiment.replica(technique, self.scale, seed, records=self.records)
+        return self._replicas[run]
 
     def command(self, technique: str, seed: int) -> str:
         """The command that repeats one run."""
@@ -57,7 +62,7 @@ def plan(
     device: str | torch.device = "auto",
     records: Path | str | None = None,
 ) -> Plan:
-    """Settle what :func:`run` would do; parameters as there.
+    """Settle what :func:`cosnorm.experiments.run` would do; parameters as there.
 
     Raises
     ------

@@ -205,7 +205,9 @@ class Experiment:
         rated = {"learning_rate": self.rate_of(technique, key) if rate is None else rate}
         if rated["learning_rate"] is None:
             choice = self.choice(technique, key, records)
-            rated = {"learning_rate": choice.rate} | ({} if choice.gain is None else {"gain_rate": choice.gain})
+            rated = {"learning_rate": choice.rate} | (
+                {} if choice.gain is None else {"gain_rate": choice.gain}
+            )
         rival = self.techniques[technique]
         settings: dict[str, Any] = {
             "sizes": chosen.sizes,
@@ -244,7 +246,7 @@ class Experiment:
         return self.scales[scale].rates.get(technique, self.techniques[technique].learning_rate)
 
     def choice(self, technique: str, scale: str, records: Path | str | None = None) -> Choice:
-        """The learning rate that records choose for a technique; see :func:`cosnorm.experiments.choosing.choose`.
+        """The learning rate that records choose; see :func:`cosnorm.experiments.choosing.choose`.
 
         Raises
         ------

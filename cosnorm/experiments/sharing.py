@@ -27,7 +27,7 @@ import torch
 from cosnorm import record
 from cosnorm.experiments.planning import Plan
 from cosnorm.experiments.recording import identity, settings_of
-from cosnorm.experiments.registry import Experiment, get, registry, tail
+from cosnorm.experiments.registry import get, registry, tail
 from cosnorm.record import Record, RecordError
 from cosnorm.training import Replica
 
@@ -74,11 +74,17 @@ class Needed:
     identity: str
     folder: Path | str | None
 
-    def serves(self, found: Record) -> bool:
-        """Whether a record holds this run."""
+    def holds(self, found: Record) -> bool:
+        """Whether a record is of this run, whatever was observed of it."""
         return (
             identity(found.settings, found.seed) == self.identity
             and found.settings["epochs"] >= self.replica.epochs
+        )
+
+    def serves(self, found: Record) -> bool:
+        """Whether a record is of this run and has all that is to be observed of it."""
+        return (
+            self.holds(found)
             and set(self.replica.observe) <= set(found.settings.get("observed") or ())
             and self.replica.error_steps in (None, found.settings.get("error_steps"))
         )
@@ -108,22 +114,33 @@ class _Known:
     chosen: bool
 
 
-def needed(place: Place, seed: int, folder: Path | str | None = None) -> Needed:
+def needed(
+    place: Place, seed: int, folder: Path | str | None = None, replica: Replica | None = None
+) -> Needed:
     """What the run of a competitor is.
+
+    Parameters
+    ----------
+    place, seed
+        Which run.
+    folder
+        The records that are asked first where records choose the learning rate.
+    replica
+        The network to train, where that is settled already.
 
     Raises
     ------
     ValueError
         If there is no such competitor, or no record says yet which learning rate to take.
     """
-    experiment = get(place.experiment)
-    replica = experiment.replica(place.technique, place.scale, seed, records=folder)
-    settings = settings_of(_plan(experiment, place.scale), replica)
+    if replica is None:
+        replica = get(place.experiment).replica(place.technique, place.scale, seed, records=folder)
+    settings, _ = _settled(place.experiment, place.scale, replace(replica, seed=0))
     return Needed(place, seed, replica, settings, identity(settings, seed), folder)
 
 
 def places(wanted: Needed) -> list[Place]:
-    """The competitors whose records can serve a run: first itself, then those of its scale, then the others."""
+    """The competitors whose records can serve a run: itself, then those of its scale, then all others."""
     found = [known for known in _alike(wanted) if _covers(known.replica, wanted.replica)]
     found.sort(key=lambda known: (known.place.scale != wanted.place.scale, known.order))
     return [wanted.place, *(known.place for known in found if known.place != wanted.place)]
@@ -139,7 +156,8 @@ def home(wanted: Needed) -> Place:
         and _covers(known.replica, wanted.replica)
     ]
     # Where records choose a rate, other records may choose another one: such a place is no good home.
-    return min(same, key=lambda known: (known.chosen, known.order)).place
+    best = min(same, key=lambda known: (known.chosen, known.order), default=None)
+    return wanted.place if best is None else best.place
 
 
 def served(place: Place, folder: Path | str | None = None) -> list[Place]:
@@ -262,14 +280,16 @@ def _read(path: Path, *state: int) -> Record:
     return record.read(path)
 
 
-def _plan(experiment: Experiment, scale: str) -> Plan:
-    """What :func:`settings_of` needs of a plan."""
-    return Plan(experiment, scale, (), (), torch.device("cpu"))
+@lru_cache(maxsize=_KEPT)
+def _settled(experiment: str, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
+    """The settings of a run as they stand in a record, and its identity with seed 0."""
+    settings = settings_of(Plan(get(experiment), scale, (), (), torch.device("cpu")), replica)
+    return settings, identity(settings, 0)
 
 
-def _key(experiment: Experiment, scale: str, replica: Replica) -> str:
+def _key(place: Place, replica: Replica) -> str:
     """The identity of a run but for its seed."""
-    return identity(settings_of(_plan(experiment, scale), replica), 0)
+    return _settled(place.experiment, place.scale, replace(replica, seed=0))[1]
 
 
 def _covers(one: Replica, other: Replica) -> bool:
@@ -284,10 +304,9 @@ def _covers(one: Replica, other: Replica) -> bool:
 def _alike(wanted: Needed) -> Iterator[_Known]:
     """The competitors that share a run but for its length and observers, in the order of the registry."""
     fixed, chosen = _known()
-    experiment, scale = get(wanted.place.experiment), wanted.place.scale
-    found = list(fixed.get(_key(experiment, scale, wanted.replica), ()))
+    found = list(fixed.get(_key(wanted.place, wanted.replica), ()))
     unrated = replace(wanted.replica, learning_rate=1.0, gain_rate=1.0)
-    for known in chosen.get(_key(experiment, scale, unrated), ()):
+    for known in chosen.get(_key(wanted.place, unrated), ()):
         if known.place == wanted.place or _rated(known, wanted) == wanted.identity:
             found.append(known)
     yield from sorted(found, key=lambda known: known.order)
@@ -313,6 +332,6 @@ def _known() -> tuple[dict[str, list[_Known]], dict[str, list[_Known]]]:
                 open_ = experiment.rate_of(technique, scale) is None
                 replica = experiment.replica(technique, scale, 0, rate=1.0 if open_ else None)
                 known = _Known(Place(experiment.name, scale, technique), order, replica, open_)
-                (chosen if open_ else fixed).setdefault(_key(experiment, scale, replica), []).append(known)
+                (chosen if open_ else fixed).setdefault(_key(known.place, replica), []).append(known)
                 order += 1
     return fixed, chosen
