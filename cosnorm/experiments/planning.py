@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Plan:
         if run not in self._replicas:
             self._replicas[run] = self.experiment.replica(technique, self.scale, seed, records=self.records)
         return self._replicas[run]
+
+    def settle(self, replicas: Mapping[tuple[str, int], Replica]) -> None:
+        """Take the settings of runs from somebody who has settled them before."""
+        self._replicas.update(replicas)
 
     def command(self, technique: str, seed: int) -> str:
         """The command that repeats one run."""
