@@ -87,6 +87,11 @@ class Choice:
             else f"the records in {self.folder}"
         )
 
+    @property
+    def words(self) -> str:
+        """The rate, and the factor where there is one."""
+        return f"{self.rate:g}" + ("" if self.gain is None else f" (scale and shift: {self.gain:g} times)")
+
     def __str__(self) -> str:
         """How the choice came about."""
         seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"

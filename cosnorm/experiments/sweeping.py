@@ -213,7 +213,7 @@ class _Sweep:
 
     @property
     def missing(self) -> list[tuple[Plan, list[Run]]]:
-        """The runs without a record, each once, where they are at home: experiments and scales, and their runs."""
+        """The runs without a record, each once, where they are at home: plans, and the runs of each."""
         found: dict[tuple[str, str], tuple[Plan, list[Run]]] = {}
         for run, *_ in self._asked.values():
             there = self._homes.home(run)
