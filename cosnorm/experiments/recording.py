@@ -15,7 +15,6 @@ from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Replica
 
-
 #: Settings that do not determine the curves of a run: how long it is, how it is judged, what else is recorded
 #: on the way, words about what the curves mean, and numbers of examples, which follow from the dataset, its
 #: preparation and the held-out examples. Any other setting counts, so that a new one can never be overlooked.

@@ -310,21 +310,21 @@ class _Unit:
         batches = order.split(size, dim=1)
         for trainee in self.steps.trainees:
             trainee.step_errors = []
-        for place, indices in enumerate(batches, start=1):
+        for number, indices in enumerate(batches, start=1):
             self.session.stop_if_asked()
             if self._capturable(indices, size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
-            if place < len(batches) and self._counted(place, len(batches)):
+            if number < len(batches) and self._counted(number, len(batches)):
                 self._count_errors()
 
-    def _counted(self, place: int, batches: int) -> bool:
+    def _counted(self, number: int, batches: int) -> bool:
         """Whether errors are counted after this step of the epoch; the last step's are counted anyway."""
         first = self.steps.trainees[0]
         every = first.replica.error_steps
-        return every is not None and (first.epoch * batches + place) % every == 0
+        return every is not None and (first.epoch * batches + number) % every == 0
 
     def _count_errors(self) -> None:
         """Count errors on the test set in the middle of an epoch, and go on as if nothing had been."""
