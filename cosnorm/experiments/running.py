@@ -12,6 +12,7 @@ import torch
 from cosnorm import provenance, record
 from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
 from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments.contributing import Contributions, KeptRun
 from cosnorm.experiments.planning import Plan, load_data, plan
 from cosnorm.experiments.recording import make_record, settings_of
 from cosnorm.record import Record
@@ -46,7 +47,8 @@ def run(
 
     Several runs are trained at the same time: on a CPU one a thread, of as many threads as
     :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date.
+    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date; the
+    record names every version, commit and processor that it was made by.
     Several processes may share a folder: each run is claimed by one of them, and the others wait for its
     record.
 
@@ -132,7 +134,8 @@ class Running(Hooks):
         self.results = stored(settled, folder)
         self.present = set(self.results)
         self.claims: dict[int, Claim] = {}
-        self._checkpoints: dict[int, CheckpointFile] = {}
+        self._checkpoints: dict[int, KeptRun] = {}
+        self._contributions: dict[int, Contributions] = {}
         self._told = 0
         self._waited_for = 0
         provenance.environment(settled.device)  # notes the commit now: long runs outlive it
@@ -171,6 +174,7 @@ class Running(Hooks):
                 claim.release()
             self.claims.clear()
             self._checkpoints.clear()
+            self._contributions.clear()
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""
@@ -187,7 +191,7 @@ class Running(Hooks):
         self.claims[index] = claim
         return True
 
-    def checkpoint(self, index: int) -> CheckpointFile | None:
+    def checkpoint(self, index: int) -> KeptRun | None:
         """The file that keeps the state of a run."""
         if self.folder is None:
             return None
@@ -199,7 +203,8 @@ class Running(Hooks):
                 "dataset": self.dataset.sha256,
                 "device": self.settled.device.type,
             }
-            self._checkpoints[index] = CheckpointFile(self._path(run), identity, self.every)
+            file = CheckpointFile(self._path(run), identity, self.every)
+            self._checkpoints[index] = KeptRun(file, self._contributed(index))
         return self._checkpoints[index]
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
@@ -210,12 +215,21 @@ class Running(Hooks):
     def finish(self, index: int, curves: Curves) -> None:
         """Make the record, write it, and clear away what was only needed until then."""
         run = self.missing[index]
-        result = make_record(self.settled, *run, self.dataset, curves)
+        result = self.record(index, curves)
         if self.folder is not None:
             clear(record.write(result, self.folder))
             self.claims.pop(index).release()
         self.results[run] = result
         self._tell()
+
+    def record(self, index: int, curves: Curves) -> Record:
+        """The record of a run that is done."""
+        last = len(curves.test_error) if curves.diverged_epoch is None else curves.diverged_epoch
+        contributions = self._contributed(index).until(last)
+        return make_record(self.settled, *self.missing[index], self.dataset, curves, contributions)
+
+    def _contributed(self, index: int) -> Contributions:
+        return self._contributions.setdefault(index, Contributions(self.settled.device))
 
     def _path(self, run: tuple[str, int]) -> Path:
         assert self.folder is not None
