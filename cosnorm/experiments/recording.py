@@ -11,8 +11,9 @@ from typing import Any
 from cosnorm import data, provenance, record
 from cosnorm.experiments.planning import Plan
 from cosnorm.experiments.registry import Scale, tail
+from cosnorm.networks import find_recipe
 from cosnorm.record import Record
-from cosnorm.techniques import TECHNIQUES, Recipe
+from cosnorm.techniques import Recipe
 from cosnorm.training import Curves, Replica
 
 #: Settings that do not determine the curves of a run: how long it is, how it is judged, what else is recorded
@@ -111,7 +112,8 @@ def make_record(
 
 def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
     """Everything that was chosen, as it stands in a record."""
-    scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
+    scale, recipe = settled.experiment.scales[settled.scale], find_recipe(replica.norm)
+    assert recipe is not None  # an unknown name is refused where a run is planned or its network is built
     return {
         "dataset": scale.dataset,
         "inputs": _inputs(scale.dataset, replica),
@@ -125,8 +127,8 @@ def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
         "hidden_parameters": recipe.parameters,
         "hidden_bias": None if replica.hidden_bias else "left out",
         "output_layer": _output_layer(recipe, replica),
-        "weights": "normal, mean 0",
-        "initial_std": replica.std,
+        "weights": recipe.weights or "normal, mean 0",
+        "initial_std": replica.std if recipe.weights is None else None,
         "constant": replica.constant if recipe.appends_constant else None,
         "optimizer": "gradient descent, constant rate, no momentum",
         "loss": "cross-entropy",
