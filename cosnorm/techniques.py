@@ -130,6 +130,11 @@ class Recipe:
         Whether :func:`torch.func.vmap` can train several of its networks as one.
     biased
         Whether its hidden layers have a bias that can be left out.
+    network
+        What builds the whole network, for one that is no technique in the networks of the paper: it takes the
+        arguments of :func:`cosnorm.networks.convnet` that are sizes, and the seed.
+    weights
+        How such a network's weights start, in words.
     """
 
     label: str
@@ -146,6 +151,8 @@ class Recipe:
     needs_positions: bool = False
     stackable: bool = True
     biased: bool = False
+    network: Callable[..., nn.Sequential] | None = None
+    weights: str | None = None
 
 
 def _plain(slot: Slot) -> list[nn.Module]:

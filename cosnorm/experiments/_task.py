@@ -209,6 +209,6 @@ class _Reporting(Running):
     def finish(self, index: int, curves: Curves) -> None:
         """Send the record; only then is the state of the run of no use."""
         run = self.missing[index]
-        self.reports.finish(self.record(run, curves))
+        self.reports.finish(self.record(index, curves))
         if self.folder is not None:
             clear(self._path(run))

@@ -11,8 +11,9 @@ from typing import Any
 from cosnorm import data, provenance, record
 from cosnorm.experiments.planning import Plan
 from cosnorm.experiments.registry import Scale, tail
+from cosnorm.networks import find_recipe
 from cosnorm.record import Record
-from cosnorm.techniques import TECHNIQUES
+from cosnorm.techniques import Recipe
 from cosnorm.training import Curves, Replica
 
 #: Settings that do not determine the curves of a run: how long it is, how it is judged, what else is recorded
@@ -71,8 +72,15 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset, curves: Curves) -> Record:
-    """The record of a run of a plan, from its curves."""
+def make_record(
+    settled: Plan,
+    technique: str,
+    seed: int,
+    dataset: data.Dataset,
+    curves: Curves,
+    contributions: list[dict[str, Any]],
+) -> Record:
+    """The record of a run of a plan, from its curves and from who made which of its epochs."""
     replica = settled.replica(technique, seed)
     memory, kind = provenance.peak_memory(settled.device)
     return Record(
@@ -95,6 +103,7 @@ def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset,
         },
         provenance={
             **provenance.environment(settled.device),
+            "contributions": contributions,
             "dataset_sha256": dataset.sha256,
             "command": settled.command(technique, seed),
         },
@@ -103,7 +112,8 @@ def make_record(settled: Plan, technique: str, seed: int, dataset: data.Dataset,
 
 def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
     """Everything that was chosen, as it stands in a record."""
-    scale, recipe = settled.experiment.scales[settled.scale], TECHNIQUES[replica.norm]
+    scale, recipe = settled.experiment.scales[settled.scale], find_recipe(replica.norm)
+    assert recipe is not None  # an unknown name is refused where a run is planned or its network is built
     return {
         "dataset": scale.dataset,
         "inputs": _inputs(scale.dataset, replica),
@@ -116,15 +126,14 @@ def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
         "activation": "relu",
         "hidden_parameters": recipe.parameters,
         "hidden_bias": None if replica.hidden_bias else "left out",
-        "output_layer": "linear with a learned bias from 0, not normalized"
-        if replica.output_bias
-        else "linear without a bias, not normalized",
-        "weights": "normal, mean 0",
-        "initial_std": replica.std,
+        "output_layer": _output_layer(recipe, replica),
+        "weights": recipe.weights or "normal, mean 0",
+        "initial_std": replica.std if recipe.weights is None else None,
         "constant": replica.constant if recipe.appends_constant else None,
         "optimizer": "gradient descent, constant rate, no momentum",
         "loss": "cross-entropy",
         "learning_rate": replica.learning_rate,
+        "gain_rate": None if replica.gain_rate == 1 else replica.gain_rate,
         "batch_size": replica.batch_size,
         "order": "all training examples once an epoch, shuffled anew each time",
         "epochs": replica.epochs,
@@ -135,11 +144,25 @@ def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
         "norm_settings": dict(recipe.settings) or None,
         "images": None if replica.images is None else asdict(replica.images),
         "dropout": list(replica.dropout) if any(replica.dropout) else None,
+        "dropout_scaled": _dropout_scaled(replica),
         "average": replica.average,
         "magnitude": None if replica.magnitude == 1 else replica.magnitude,
         "observed": list(replica.observe) or None,
+        "error_steps": replica.error_steps,
         "held_out": _held_out(scale),
     }
+
+
+def _output_layer(recipe: Recipe, replica: Replica) -> str:
+    kind = "linear with a learned bias from 0" if replica.output_bias else "linear without a bias"
+    return f"{kind}, not normalized" if recipe.output_layer is None else f"{kind}; {recipe.output_layer}"
+
+
+def _dropout_scaled(replica: Replica) -> str | None:
+    """Where the scale of dropped units is restored, unless it is as everywhere: by division in training."""
+    if not any(replica.dropout) or replica.dropout_convention == "training":
+        return None
+    return "in testing: the inputs of each layer are multiplied by the rate of keeping"
 
 
 def _held_out(scale: Scale) -> str | None:

@@ -28,7 +28,7 @@ class Technique:
         The rate at the scales that use the paper's network; ``None`` where records of another experiment
         decide, ``rates_from`` of the :class:`Scale`.
     source
-        Who chose that rate: ``"paper"`` or ``"ours"``.
+        Who chose that rate: ``"paper"``, ``"ours"`` or ``"tutorial"``.
     norm
         As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name. A competitor that has
         another name is called by the technique, a hyphen and what is special, ``"cosine-dropout"``.
@@ -282,10 +282,11 @@ def registry() -> dict[str, Experiment]:
         rates_newsgroups,
         relatives,
         svhn,
+        tutorial,
     )
 
     modules = (
-        *(mnist, preactivation, noise, depth, newsgroups, cifar10),
+        *(mnist, preactivation, noise, depth, newsgroups, cifar10, tutorial),
         *(cifar100, svhn, magnitude, ambiguity, ambiguity_images),
         *(rates, relatives, rates_newsgroups, fair_newsgroups, rates_cifar10, fair_cifar10),
     )

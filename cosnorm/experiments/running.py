@@ -15,6 +15,7 @@ import torch
 from cosnorm import provenance, record
 from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
 from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments.contributing import Contributions, KeptRun
 from cosnorm.experiments.planning import Plan, load_data, plan
 from cosnorm.experiments.recording import make_record, settings_of
 from cosnorm.experiments.registry import get
@@ -60,7 +61,8 @@ def run(
 
     Several runs are trained at the same time: on a CPU one a thread, of as many threads as
     :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date.
+    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date; the
+    record names every version, commit and processor that it was made by.
     Several processes may share a folder: each run is claimed by one of them, and the others wait for its
     record.
 
@@ -162,7 +164,8 @@ class Running(Hooks):
         self._homes: dict[tuple[str, int], Plan] = {}
         self.present = set(self.results)
         self.claims: dict[int, Claim] = {}
-        self._checkpoints: dict[int, CheckpointFile] = {}
+        self._checkpoints: dict[int, KeptRun] = {}
+        self._contributions: dict[int, Contributions] = {}
         self._told = 0
         self._waited_for = 0
         provenance.environment(settled.device)  # notes the commit now: long runs outlive it
@@ -231,6 +234,7 @@ class Running(Hooks):
                 claim.release()
             self.claims.clear()
             self._checkpoints.clear()
+            self._contributions.clear()
 
     def name(self, run: tuple[str, int]) -> str:
         """What the record of a run is called where it is at home."""
@@ -256,7 +260,7 @@ class Running(Hooks):
         self.claims[index] = claim
         return True
 
-    def checkpoint(self, index: int) -> CheckpointFile | None:
+    def checkpoint(self, index: int) -> KeptRun | None:
         """The file that keeps the state of a run."""
         if self.folder is None:
             return None
@@ -268,9 +272,10 @@ class Running(Hooks):
                 "dataset": self.dataset.sha256,
                 "device": self.settled.device.type,
             }
-            self._checkpoints[index] = CheckpointFile(self._path(run), identity, self.every)
+            file = CheckpointFile(self._path(run), identity, self.every)
+            self._checkpoints[index] = KeptRun(file, self._contributed(index))
         if self.stopping():
-            self._checkpoints[index].every = 0.0
+            self._checkpoints[index].file.every = 0.0
         return self._checkpoints[index]
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
@@ -282,7 +287,7 @@ class Running(Hooks):
     def finish(self, index: int, curves: Curves) -> None:
         """Make the record, write it, and clear away what was only needed until then."""
         run = self.missing[index]
-        result = self.record(run, curves)
+        result = self.record(index, curves)
         if self.folder is not None:
             path = self._path(run)
             if self.supersede and path.exists():
@@ -292,10 +297,16 @@ class Running(Hooks):
         self.results[run] = view(result, self._place(run), self.settled.replica(*run).epochs)
         self._tell()
 
-    def record(self, run: tuple[str, int], curves: Curves) -> Record:
-        """The record of a run, under the name that it has at home."""
-        (trained,) = self.home(run).runs
-        return make_record(self.home(run), *trained, self.dataset, curves)
+    def record(self, index: int, curves: Curves) -> Record:
+        """The record of a run that is done, under the name that it has at home."""
+        last = len(curves.test_error) if curves.diverged_epoch is None else curves.diverged_epoch
+        contributions = self._contributed(index).until(last)
+        there = self.home(self.missing[index])
+        (trained,) = there.runs
+        return make_record(there, *trained, self.dataset, curves, contributions)
+
+    def _contributed(self, index: int) -> Contributions:
+        return self._contributions.setdefault(index, Contributions(self.settled.device))
 
     def _place(self, run: tuple[str, int]) -> Place:
         return Place(self.settled.experiment.name, self.settled.scale, run[0])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cosnorm.data.rows import SparseRows
-from cosnorm.techniques import TECHNIQUES
+from cosnorm.networks import find_recipe
 from cosnorm.training.capture import CapturedStep, Steps
 from cosnorm.training.device import resolve_device
 from cosnorm.training.evaluation import evaluate
@@ -169,7 +169,8 @@ def _units(replicas: Sequence[Replica]) -> list[list[int]]:
     groups: dict[object, list[int]] = {}
     for index, replica in enumerate(replicas):
         alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
-        stackable = replica.norm in TECHNIQUES and TECHNIQUES[replica.norm].stackable
+        recipe = find_recipe(replica.norm)
+        stackable = recipe is not None and recipe.stackable
         groups.setdefault(alike if stackable else index, []).append(index)
     return [
         group[begin : begin + LARGEST_STACK]
@@ -331,21 +332,21 @@ class _Unit:
         batches = order.split(size, dim=1)
         for trainee in self.steps.trainees:
             trainee.step_errors = []
-        for place, indices in enumerate(batches, start=1):
+        for number, indices in enumerate(batches, start=1):
             self.session.stop_if_asked()
             if self._capturable(indices, size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
-            if place < len(batches) and self._counted(place, len(batches)):
+            if number < len(batches) and self._counted(number, len(batches)):
                 self._count_errors()
 
-    def _counted(self, place: int, batches: int) -> bool:
+    def _counted(self, number: int, batches: int) -> bool:
         """Whether errors are counted after this step of the epoch; the last step's are counted anyway."""
         first = self.steps.trainees[0]
         every = first.replica.error_steps
-        return every is not None and (first.epoch * batches + place) % every == 0
+        return every is not None and (first.epoch * batches + number) % every == 0
 
     def _count_errors(self) -> None:
         """Count errors on the test set in the middle of an epoch, and go on as if nothing had been."""
@@ -437,7 +438,7 @@ def _check_sparse(replica: Replica) -> None:
     refused = [name for name, present in asked.items() if present]
     if refused:
         raise ValueError(f"sparse inputs cannot be trained with {', '.join(refused)}; leave that out")
-    if replica.norm in TECHNIQUES and replica.norm not in sparse_techniques():
+    if find_recipe(replica.norm) is not None and replica.norm not in sparse_techniques():
         # Weight decay and scaling would else skip the first layer without a word.
         able = ", ".join(sparse_techniques())
         raise ValueError(f"{replica.norm!r} cannot be trained on sparse inputs; these can: {able}")
@@ -445,7 +446,7 @@ def _check_sparse(replica: Replica) -> None:
 
 def _check_batches(replica: Replica, examples: int) -> None:
     last = examples % replica.batch_size
-    recipe = TECHNIQUES.get(replica.norm)  # an unknown name is refused where the network is built
+    recipe = find_recipe(replica.norm)  # an unknown name is refused where the network is built
     if recipe is not None and recipe.needs_batch and 1 in (last, replica.batch_size):
         raise ValueError(
             "batch normalization cannot be trained on a batch of one example, and batch_size "

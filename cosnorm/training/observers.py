@@ -19,8 +19,8 @@ UNITS = 5
 #: Factors that test inputs are multiplied by.
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-#: Test images that the evaluation of TensorFlow's tutorial counts twice: it makes ceil(10,000 / 128) = 79 batches
-#: of 128 images, 10,112 in all, and its queue begins again after the last image.
+#: Test images that the evaluation of TensorFlow's tutorial counts twice: it takes ceil(10,000 / 128) = 79
+#: batches of 128 images, 10,112 in all, and its queue begins again after the last image.
 TWICE = 112
 
 #: By the name of a curve its entry for the epoch.

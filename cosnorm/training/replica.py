@@ -19,7 +19,8 @@ class Replica:
         Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
         the number of input features and the widths of the dense layers behind the convolutions.
     norm, constant, std, hidden_bias, output_bias
-        As for :func:`cosnorm.networks.mlp`.
+        As for :func:`cosnorm.networks.mlp`. ``norm="tutorial"`` is the network of
+        :mod:`cosnorm.tutorial`, which has none of the others.
     learning_rate
         Constant step size of plain gradient descent.
     gain_rate
