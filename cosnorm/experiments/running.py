@@ -15,6 +15,7 @@ from cosnorm.experiments.claiming import Claim
 from cosnorm.experiments.contributing import Contributions, KeptRun
 from cosnorm.experiments.planning import Plan, load_data, plan
 from cosnorm.experiments.recording import make_record, settings_of
+from cosnorm.experiments.registry import Fitter
 from cosnorm.record import Record
 from cosnorm.training import Curves, Hooks, Replica, Watcher, train_with
 
@@ -160,21 +161,27 @@ class Running(Hooks):
         threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
         # On a processor every run gets its own threads, so that its result does not depend on their number.
         parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
+        replicas = [self.settled.replica(*run) for run in missing]
         try:
             with _threads(threads):
-                train_with(
-                    self,
-                    [self.settled.replica(*run) for run in missing],
-                    self.dataset,
-                    device=self.settled.device,
-                    parallel=parallel,
-                )
+                if self.settled.experiment.fitter is not None:
+                    self._fit(self.settled.experiment.fitter, replicas)
+                else:
+                    train_with(self, replicas, self.dataset, device=self.settled.device, parallel=parallel)
         finally:
             for claim in self.claims.values():
                 claim.release()
             self.claims.clear()
             self._checkpoints.clear()
             self._contributions.clear()
+
+    def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
+        """Make the runs that the engine does not train, one after the other."""
+        for index, (technique, seed) in enumerate(self.missing):
+            if self.start(index):
+                curves = fitter.fit(self.dataset, technique, seed)
+                self.epoch(index, replicas[index], curves)
+                self.finish(index, curves)
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""
