@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,9 @@ class HiddenDecay(WeightDecay):
     def weights(self) -> Iterator[nn.Parameter]:
         """The weights of all dense layers but the last, in the order of the network."""
         dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
-        return (layer.weight for layer in dense[:-1])
+        for layer in dense[:-1]:
+            weight: Any = layer.weight
+            yield weight
 
 
 def tutorial_network(

@@ -118,8 +118,8 @@ class LinearFitter:
                 "loss": classifier.loss,
                 "parameter": classifier.parameter,
                 "values": list(classifier.values),
-                "chosen_by": f"fewest errors in {FOLDS}-fold cross-validation on the training documents; the seed "
-                "draws the folds, with equal shares of the classes",
+                "chosen_by": f"fewest errors in {FOLDS}-fold cross-validation on the training documents; "
+                "the seed draws the folds, with equal shares of the classes",
             },
         }
 
