@@ -1,11 +1,11 @@
 """The network of TensorFlow's CIFAR-10 tutorial of 2016, which the paper's CIFAR-10 experiment starts from.
 
 Every number is that of ``tutorials/image/cifar10/cifar10.py`` in github.com/tensorflow/models (functions
-``inference``, ``loss`` and ``train``, read at commit 05a434d67506f31dc8a83399ae3291b4aef75c34). The images and
-their distortions are in :mod:`cosnorm.training.images`, the moving average is
-:attr:`cosnorm.training.Replica.average`. The tutorial divides its learning rate, 0.1, by ten every 350 epochs,
-which it counts as ``int(50_000 / 128 * 350)`` steps (:data:`FIRST_DECAY`). Its 100,000 steps end before
-that, so the learning rate is constant here.
+``inference``, ``loss`` and ``train``, read at commit 05a434d67506f31dc8a83399ae3291b4aef75c34). The images
+and their distortions are in :mod:`cosnorm.training.images`, the moving average is
+:attr:`cosnorm.training.Replica.average`. The tutorial divides its learning rate, 0.1, by ten every 350
+epochs, which it counts as ``int(50_000 / 128 * 350)`` steps (:data:`FIRST_DECAY`). Its 100,000 steps end
+before that, so the learning rate is constant here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,9 @@ class HiddenDecay(WeightDecay):
     def weights(self) -> Iterator[nn.Parameter]:
         """The weights of all dense layers but the last, in the order of the network."""
         dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
-        return (layer.weight for layer in dense[:-1])
+        for layer in dense[:-1]:
+            weight: Any = layer.weight
+            yield weight
 
 
 def tutorial_network(

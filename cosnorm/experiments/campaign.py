@@ -31,6 +31,8 @@ _GUESSED_SPEED = 5e9
 _WORTH_SECONDS = 30.0
 #: Least seconds of any run: the process has to begin it, load data and write a record.
 _LEAST_SECONDS = 0.5
+#: Seconds of a run that scikit-learn makes, which depend on how many steps its solver takes: a guess.
+_FITTED_SECONDS = 60.0
 #: The file, in the folder of records, that keeps the trials of this machine.
 SPEEDS = ".speeds.json"
 
@@ -130,6 +132,8 @@ class Campaign:
     def seconds(self, place: Place, epochs: int) -> float:
         """Seconds of a run on one core, by a trial if there was one, else by its arithmetic."""
         experiment = get(place.experiment)
+        if experiment.fitter is not None:
+            return _FITTED_SECONDS
         made = trial(experiment, place.scale, place.technique)
         measured = self.speeds.known.get(made.key)
         guess = run_operations(experiment, place.scale, place.technique) / _GUESSED_SPEED
@@ -141,7 +145,10 @@ class Campaign:
         places: dict[str, Place] = {}
         for one in due:
             place = one.home or one.job.place
-            key = trial(get(place.experiment), place.scale, place.technique).key
+            experiment = get(place.experiment)
+            if experiment.fitter is not None:
+                continue
+            key = trial(experiment, place.scale, place.technique).key
             if key not in self.speeds.known:
                 guessed[key] = guessed.get(key, 0.0) + one.seconds
                 places.setdefault(key, place)

@@ -112,7 +112,15 @@ def make_record(
 
 def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
     """Everything that was chosen, as it stands in a record."""
-    scale, recipe = settled.experiment.scales[settled.scale], find_recipe(replica.norm)
+    scale, fitter = settled.experiment.scales[settled.scale], settled.experiment.fitter
+    if fitter is not None:
+        return {
+            "dataset": scale.dataset,
+            "preparation": data.preparation(scale.dataset, **scale.preparation) or None,
+            "held_out": _held_out(scale),
+            **fitter.settings(scale, replica.norm),
+        }
+    recipe = find_recipe(replica.norm)
     assert recipe is not None  # an unknown name is refused where a run is planned or its network is built
     return {
         "dataset": scale.dataset,

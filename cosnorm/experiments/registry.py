@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cosnorm.training import Replica
+from cosnorm.data import Dataset
+from cosnorm.training import Curves, Replica
 
 if TYPE_CHECKING:
     from cosnorm.experiments.choosing import Choice
@@ -126,6 +127,18 @@ class Printed:
     steps: int | None = None
 
 
+class Fitter(Protocol):
+    """Makes the runs of an experiment that are no networks trained by :mod:`cosnorm.training`."""
+
+    def settings(self, scale: Scale, technique: str) -> dict[str, Any]:
+        """Everything that was chosen, as it stands in a record; the dataset's own settings are added."""
+        ...
+
+    def fit(self, dataset: Dataset, technique: str, seed: int) -> Curves:
+        """One run, as one epoch."""
+        ...
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure of the paper, with everything needed to run it again.
@@ -148,6 +161,8 @@ class Experiment:
         Whether the paper prints them as fractions of the test examples.
     printed_epochs
         How many epochs the paper's figures took; ``None`` where it does not say.
+    fitter
+        What makes the runs in place of the engine; ``None`` where they are networks that it trains.
     """
 
     name: str
@@ -163,6 +178,7 @@ class Experiment:
     test_examples: int
     fractions: bool = False
     printed_epochs: int | None = None
+    fitter: Fitter | None = None
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
@@ -272,6 +288,7 @@ def registry() -> dict[str, Experiment]:
         depth,
         fair_cifar10,
         fair_newsgroups,
+        linear,
         magnitude,
         mnist,
         newsgroups,
@@ -286,7 +303,7 @@ def registry() -> dict[str, Experiment]:
     )
 
     modules = (
-        *(mnist, preactivation, noise, depth, newsgroups, cifar10, tutorial),
+        *(mnist, preactivation, noise, depth, newsgroups, linear, cifar10, tutorial),
         *(cifar100, svhn, magnitude, ambiguity, ambiguity_images),
         *(rates, relatives, rates_newsgroups, fair_newsgroups, rates_cifar10, fair_cifar10),
     )

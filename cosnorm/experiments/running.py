@@ -18,7 +18,7 @@ from cosnorm.experiments.claiming import Claim
 from cosnorm.experiments.contributing import Contributions, KeptRun
 from cosnorm.experiments.planning import Plan, load_data, plan
 from cosnorm.experiments.recording import make_record, settings_of
-from cosnorm.experiments.registry import get
+from cosnorm.experiments.registry import Fitter, get
 from cosnorm.experiments.sharing import Needed, Place, find, home, needed, read, view
 from cosnorm.record import Record
 from cosnorm.training import Curves, Hooks, Replica, Watcher, train_with
@@ -220,15 +220,13 @@ class Running(Hooks):
         threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
         # On a processor every run gets its own threads, so that its result does not depend on their number.
         parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
+        replicas = [self.replica(run) for run in self.missing]
         try:
             with _threads(threads):
-                train_with(
-                    self,
-                    [self.replica(run) for run in self.missing],
-                    self.dataset,
-                    device=self.settled.device,
-                    parallel=parallel,
-                )
+                if self.settled.experiment.fitter is not None:
+                    self._fit(self.settled.experiment.fitter, replicas)
+                else:
+                    train_with(self, replicas, self.dataset, device=self.settled.device, parallel=parallel)
         finally:
             for claim in self.claims.values():
                 claim.release()
@@ -241,6 +239,15 @@ class Running(Hooks):
         there = self.home(run)
         (trained,) = there.runs
         return Place(there.experiment.name, there.scale, trained[0]).name(trained[1])
+
+    def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
+        """Make the runs that the engine does not train, one after the other."""
+        for index, run in enumerate(self.missing):
+            ((technique, seed),) = self.home(run).runs
+            if self.start(index):
+                curves = fitter.fit(self.dataset, technique, seed)
+                self.epoch(index, replicas[index], curves)
+                self.finish(index, curves)
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""

@@ -189,7 +189,7 @@ def stages(scale: str) -> tuple[Stage, ...]:
 
 
 def _shortened(part: Part) -> Part:
-    known = part.experiment in registry() and "short" in get(part.experiment).scales
+    known = part.experiment in registry() and "short" in get(part.experiment).scales  # `linear` has none
     return replace(part, scale="short") if known else part
 
 

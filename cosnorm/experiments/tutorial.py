@@ -2,8 +2,8 @@
 
 The paper describes the images and the evaluation of that tutorial almost word for word. Its baseline makes
 1,900 errors on the 10,000 test images, but the tutorial promises about 1,400 ("~86% accuracy after 100K steps
-(256 epochs of data)", ``cifar10_train.py``). This run shows how many errors the unmodified network makes here.
-:mod:`cosnorm.tutorial` names the source of every number.
+(256 epochs of data)", ``cifar10_train.py``). This run shows how many errors the unmodified network makes. The
+source of every number is named in :mod:`cosnorm.tutorial`.
 """
 
 from __future__ import annotations
