@@ -141,13 +141,14 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(
     monkeypatch.setattr(reproduce_display.time, "monotonic", lambda: now)
     display = ReproduceDisplay(Console(file=io.StringIO(), width=60, soft_wrap=True))
     with display.start():
-        for now in (1.0, 59.0, 60.5, 61.0, 119.0, 121.0):
+        for moment in (1.0, 59.0, 60.5, 61.0, 119.0, 121.0):
+            now = moment
             display.on_progress(progress())
     lines = display.console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert (
         lines
         == [
-            "1 of 4 runs made; 25% of the work, 2.0 h left; "
+            "2.0 h left; 25% of the work; 1 of 4 runs made; "
             "mnist/paper/cosine-seed0: epoch 3/200, loss 0.123, test errors 187"
         ]
         * 2
@@ -165,7 +166,7 @@ def test_on_a_terminal_there_is_one_display(monkeypatch: pytest.MonkeyPatch) -> 
     assert "2.0 h left" in text
     assert "1 failed" in text
     assert "a line that stays" in text
-    assert summary(progress(stopping=True)) == "stopping: 1 runs finish their epoch"
+    assert summary(progress(stopping=True)) == "stopping: 1 run finishes its epoch"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent differently on Windows")
