@@ -62,12 +62,14 @@ EXPERIMENT = replace(
         ),
         "short": replace(
             _SCALES["short"],
+            epochs=4,
             settings={**_SCALES["short"].settings, "images": cifar10.STILL},
             note="The paper's network, data and rates for four epochs, images not distorted.",
         ),
         "paper": replace(
             _SCALES["paper"],
             epochs=160,
+            lengths={},
             settings={**_SCALES["paper"].settings, "images": cifar10.STILL},
             note="The paper's network, data and rates, images not distorted; 62 500 steps of 128 images.",
         ),

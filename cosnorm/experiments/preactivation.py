@@ -11,6 +11,7 @@ _SETTINGS = {"observe": ("preactivation",)}
 EXPERIMENT = replace(
     mnist.EXPERIMENT,
     name="preactivation",
+    techniques={name: t for name, t in mnist.EXPERIMENT.techniques.items() if t.norm is None},
     title="Pre-activations of the last hidden layer on MNIST, over training and over examples",
     scales={
         "smoke": replace(mnist.EXPERIMENT.scales["smoke"], settings=_SETTINGS),
@@ -22,6 +23,7 @@ EXPERIMENT = replace(
         ),
         "paper": replace(mnist.EXPERIMENT.scales["paper"], settings=_SETTINGS),
     },
+    # At the paper's scale these are the runs of `mnist`, and no run is trained twice.
     recorded="after every epoch loss and errors, and over the test examples the 15th, 50th and 85th "
     "percentile of the pre-activations of the last hidden layer's first units, with the median "
     "spread of all its units",

@@ -42,6 +42,7 @@ EXPERIMENT = sweep(
         "paper": replace(
             _SCALES["paper"],
             epochs=32,
+            lengths={},
             seeds=1,
             note="As short, for 32 epochs: a twentieth of the steps of `cifar10`.",
             validation=5000,

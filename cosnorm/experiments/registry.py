@@ -54,6 +54,8 @@ class Scale:
         As in :class:`cosnorm.training.Replica`.
     seeds
         How many seeds a result at this scale should have.
+    lengths
+        Epochs of the competitors that are trained for another number of them.
     rates
         Learning rates that differ from the technique's own.
     rates_from
@@ -79,6 +81,7 @@ class Scale:
     batch_size: int
     epochs: int
     seeds: int
+    lengths: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     rates_from: str | None = None
     note: str = ""
@@ -193,7 +196,7 @@ class Experiment:
             "norm": rival.norm or technique,
             "learning_rate": self._rate(technique, chosen) if rate is None else rate,
             "batch_size": chosen.batch_size,
-            "epochs": chosen.epochs,
+            "epochs": chosen.lengths.get(technique, chosen.epochs),
             "seed": seed,
             "constant": self.constant,
             "std": self.std,
