@@ -15,6 +15,7 @@ from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patche
 from cosnorm._vectors import (
     HALF,
     Vectors,
+    add_outer,
     may_reuse,
     prepare,
     remember_signature,
@@ -78,7 +79,7 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
         if len(parts) == 1:
             return _divided(products, filters, x)
         for part in parts:
-            _divided(products[part], filters, x.part(part))
+            _divided(products[part], filters, x.part(part))  # in place: there are parts only where that is so
         return products
     whole = None
     for part in parts:
@@ -111,7 +112,7 @@ def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
     if x.constant:
         beside = column(x.constant * filters.reciprocal, products)
         beside = beside.view(x.geometry.groups, -1, *beside.shape[1:])
-        by_group.addcmul_((x.constant * x.reciprocal).unsqueeze(2), beside)
+        products = join(add_outer(by_group, (x.constant * x.reciprocal).unsqueeze(2), beside))
     return products
 
 

@@ -15,6 +15,7 @@ from cosnorm._kept import can_watch, keep, kept
 from cosnorm._vectors import (
     HALF,
     Vectors,
+    add_outer,
     known,
     may_reuse,
     prepare,
@@ -43,7 +44,7 @@ def cosines(x: Vectors, w: Vectors) -> Tensor:
     products = products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
     if not x.constant:
         return products
-    return products.addcmul_((x.constant * x.reciprocal).unsqueeze(-1), w.constant * w.reciprocal)
+    return add_outer(products, (x.constant * x.reciprocal).unsqueeze(-1), w.constant * w.reciprocal)
 
 
 def gradients(

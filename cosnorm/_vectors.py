@@ -145,6 +145,11 @@ def times(fresh: Tensor, factor: Tensor) -> Tensor:
     return fresh.mul_(factor) if may_reuse(fresh, factor) else fresh * factor
 
 
+def add_outer(products: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``products + a * b``, in the memory of ``products`` where nothing else can need it."""
+    return products.addcmul_(a, b) if may_reuse(products, a, b) else products + a * b
+
+
 def may_reuse(fresh: Tensor, *others: Tensor) -> bool:
     """Whether ``fresh``, just computed, may be overwritten by what is computed with ``others``.
 
