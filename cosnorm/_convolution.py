@@ -15,7 +15,6 @@ from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patche
 from cosnorm._vectors import (
     HALF,
     Vectors,
-    add_outer,
     may_reuse,
     prepare,
     remember_signature,
@@ -104,15 +103,26 @@ def parts_of(x: Patches, outputs: int) -> list[slice]:
 
 
 def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
-    """Divide by the lengths, and add the product of the appended components."""
+    """Add the product of the appended components, and divide by the lengths.
+
+    Where a flat patch or float16's power of two is in the way of that order, in the other.
+    """
+    divided_first = x.flat is not None or x.values.dtype == torch.float16
+    if x.constant and not divided_first:
+        appended = x.constant * x.constant
+        if filters.left is None:
+            appended = column(x.constant * (x.constant * filters.reciprocal), products)
+        products += appended
     by_group = split(products, x.geometry.groups)
     by_group.mul_(x.reduced.unsqueeze(2))
     if filters.left is not None:
         products.mul_(column(filters.left, products))
-    if x.constant:
-        beside = column(x.constant * filters.reciprocal, products)
-        beside = beside.view(x.geometry.groups, -1, *beside.shape[1:])
-        products = join(add_outer(by_group, (x.constant * x.reciprocal).unsqueeze(2), beside))
+    if x.constant and divided_first:
+        of_patches = (x.constant * x.reciprocal).unsqueeze(2)
+        of_filters = split(column(x.constant * filters.reciprocal, products).unsqueeze(0), x.geometry.groups)
+        if not may_reuse(products, of_patches, of_filters):
+            return products + join(of_patches * of_filters)
+        by_group.addcmul_(of_patches, of_filters)
     return products
 
 
@@ -123,7 +133,14 @@ def without_noise(products: Tensor, x: Patches) -> Tensor:
     """
     if x.flat is None or not torch.is_grad_enabled():
         return products
-    return products - over_filters(x.flat.to(products.dtype), products).detach()
+    noise = over_filters(x.flat.to(products.dtype), products)
+    return products - noise + vanishing(noise)
+
+
+def vanishing(noise: Tensor) -> Tensor:
+    """Zero, with the derivatives of ``noise``; noise where torch's old vmap cannot tell the two apart."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return noise if functorch.is_legacy_batchedtensor(noise) else noise - noise.detach()
 
 
 def meet(grad: Tensor, cosine: Tensor, reciprocal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -181,7 +198,7 @@ def weight_pull(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
     else:  # as in without_noise
         flat = over_filters(x.flat.to(scaled.dtype), scaled)
         noise = _summed_patches(flat, x, filters)
-        pull = _summed_patches(scaled - flat, x, filters) + (noise - noise.detach())
+        pull = _summed_patches(scaled - flat, x, filters) + vanishing(noise)
     return pull - pull.mean(1, keepdim=True) if x.centered else pull
 
 
