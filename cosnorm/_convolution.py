@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from cosnorm._kept import can_watch, keep, kept
-from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches
+from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches, shift
 from cosnorm._vectors import (
     HALF,
     Vectors,
@@ -73,7 +73,7 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     filters = filters_of(w, shape, outputs)
     parts = parts_of(x, outputs)
     if len(parts) == 1:
-        products = without_noise(convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype), x)
+        products = _products(x, filters)
         parts = blocks(products)
         if len(parts) == 1:
             return _divided(products, filters, x)
@@ -83,7 +83,7 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     whole = None
     for part in parts:
         own = x.part(part)
-        products = _divided(convolve(own.values, filters.values, own.geometry), filters, own)
+        products = _divided(_products(own, filters), filters, own)
         if whole is None:  # laid out as the convolution lays out its own
             whole = products.new_empty_strided((len(x.values), *products.shape[1:]), products.stride())
         torch.clamp(products, -1.0, 1.0, out=whole[part])
@@ -102,6 +102,25 @@ def parts_of(x: Patches, outputs: int) -> list[slice]:
     return blocks(x.values, outputs // inputs)
 
 
+def _products(x: Patches, filters: Filters) -> Tensor:
+    """Slide the filters over the values. Those of half precision have means again, by rounding."""
+    products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
+    if x.centered and x.values.dtype in HALF:
+        rounding = filters.values.to(products.dtype).flatten(1).sum(1)
+        products = _add_outer(products, patch_mean(x, tuple(filters.values.shape[2:])), -rounding)
+    return without_noise(products, x)
+
+
+def _add_outer(products: Tensor, of_patches: Tensor, of_filters: Tensor) -> Tensor:
+    """Add to each product a number of its patch, ``(N, groups, *out)``, times one of its filter."""
+    groups = of_patches.shape[1]
+    rows, columns = of_patches.unsqueeze(2), split(column(of_filters, products).unsqueeze(0), groups)
+    if not may_reuse(products, rows, columns):
+        return products + join(rows * columns)
+    split(products, groups).addcmul_(rows, columns)
+    return products
+
+
 def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
     """Add the product of the appended components, and divide by the lengths.
 
@@ -113,16 +132,11 @@ def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
         if filters.left is None:
             appended = column(x.constant * (x.constant * filters.reciprocal), products)
         products += appended
-    by_group = split(products, x.geometry.groups)
-    by_group.mul_(x.reduced.unsqueeze(2))
+    split(products, x.geometry.groups).mul_(x.reduced.unsqueeze(2))
     if filters.left is not None:
         products.mul_(column(filters.left, products))
     if x.constant and divided_first:
-        of_patches = (x.constant * x.reciprocal).unsqueeze(2)
-        of_filters = split(column(x.constant * filters.reciprocal, products).unsqueeze(0), x.geometry.groups)
-        if not may_reuse(products, of_patches, of_filters):
-            return products + join(of_patches * of_filters)
-        by_group.addcmul_(of_patches, of_filters)
+        return _add_outer(products, x.constant * x.reciprocal, x.constant * filters.reciprocal)
     return products
 
 
@@ -204,11 +218,14 @@ def weight_pull(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
 
 def _summed_patches(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
     """Sum the patches by filter, each times its entry of ``scaled``, which may be too large for float16."""
-    unit = None
-    if x.values.dtype == torch.float16 and scaled.numel():
+    unit, values, geometry = None, x.values, x.geometry
+    if x.centered and values.dtype in HALF:  # a large mean would leave few digits to the sum
+        values = shift(values.to(x.reduced.dtype), geometry).to(values.dtype)
+        geometry = geometry.without_padding()
+    if values.dtype == torch.float16 and scaled.numel():
         unit = (scaled.detach().abs().amax() / _FITS_HALF).clamp(min=1.0)
         scaled = scaled / unit
-    pull = convolution_gradient(scaled.to(x.values.dtype), x.values, filters, x.geometry, of_filters=True)
+    pull = convolution_gradient(scaled.to(values.dtype), values, filters, geometry, of_filters=True)
     pull = pull.reshape(len(filters), -1).to(x.reduced.dtype)
     return pull if unit is None else pull * unit
 
@@ -268,7 +285,7 @@ def tangent(
     mean = patch_mean(x, window) if x.centered else torch.zeros_like(x.reduced)
     total = torch.zeros_like(output)
     if moves[0] is not None:
-        moved = F.pad(moves[0], geometry.both_sides()) if x.centered else moves[0]
+        moved = F.pad(moves[0], geometry.both_sides()) if x.shifted else moves[0]
         total = total + _input_tangent(moved, output, x, w, weight.shape, mean)
     if moves[1] is not None:
         total = total + _filter_tangent(moves[1], output, x, w, mean)
