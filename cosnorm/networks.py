@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from cosnorm.relatives import Standardize, UpdateRule
 from cosnorm.techniques import TECHNIQUES, Recipe, Slot
+from cosnorm.tutorial import TUTORIAL
 
 #: What the hidden layers may be normalized by; :mod:`cosnorm.techniques` says how each does it.
 NORMS = tuple(TECHNIQUES)
+#: Networks that are built as a whole and that :func:`mlp` and :func:`convnet` do not know.
+WHOLE = {"tutorial": TUTORIAL}
 
 
 def mlp(
@@ -278,7 +281,8 @@ def update_rule(norm: str, network: nn.Module) -> UpdateRule:
     >>> bool((network[0].weight.norm(dim=1) <= 2 + 1e-6).all())
     True
     """
-    return _recipe(norm).rule(network)
+    recipe = find_recipe(norm) or _recipe(norm)
+    return recipe.rule(network)
 
 
 def fit_inputs(network: nn.Module, inputs: Tensor) -> None:
@@ -290,6 +294,11 @@ def fit_inputs(network: nn.Module, inputs: Tensor) -> None:
     for module in network.modules():
         if isinstance(module, Standardize):
             module.fit(inputs)
+
+
+def find_recipe(norm: str) -> Recipe | None:
+    """The recipe of a technique, or of a network that is built as a whole; ``None`` for an unknown name."""
+    return TECHNIQUES.get(norm) or WHOLE.get(norm)
 
 
 def _recipe(norm: str) -> Recipe:

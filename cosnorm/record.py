@@ -82,7 +82,9 @@ class Record:
     cost
         ``seconds`` of wall time, ``peak_memory_bytes`` and in words what memory that is.
     provenance
-        Package version and commit, dataset checksum, device, library versions, date, command.
+        Package version and commit, dataset checksum, device, library versions, date, command. A resumed run
+        may have been made by several: ``contributions`` holds one entry for each, in the order of their
+        epochs (it is missing in records made before it was introduced).
     """
 
     experiment: str

@@ -12,6 +12,7 @@ from cosnorm import evidence, experiments
 from cosnorm.evidence.table import network
 from cosnorm.experiments import Experiment, Printed, Scale
 from cosnorm.experiments.costing import run_operations
+from cosnorm.networks import NORMS
 
 _HEADER = ("scale", "data", "network", "epochs", "seeds", "TFLOP a run", "seconds a run, measured on")
 _NONE = "\u2013"
@@ -48,9 +49,12 @@ def _facts(experiment: Experiment) -> list[str]:
     facts = [
         f"Recorded: {experiment.recorded}.",
         f"Claims it informs: {', '.join(map(str, experiment.claims))}.",
-        f"Weights start with standard deviation {experiment.std:g}; the cosines' constant is "
-        f"{experiment.constant:g}.",
     ]
+    if any((technique.norm or name) in NORMS for name, technique in experiment.techniques.items()):
+        facts.append(
+            f"Weights start with standard deviation {experiment.std:g}; the cosines' constant is "
+            f"{experiment.constant:g}."
+        )
     if experiment.source:
         facts.append(f"Source: {experiment.source}.")
     return facts
@@ -76,7 +80,9 @@ def _data(scale: Scale) -> str:
 
 
 def _operations(experiment: Experiment, scale: str) -> str:
-    """Of the cheapest and of the costliest competitor, in 10^12 operations."""
+    """Of the cheapest and of the costliest competitor, in 10^12 operations; a dash if they are fitted."""
+    if experiment.fitter is not None:
+        return _NONE
     found = [run_operations(experiment, scale, technique) / 1e12 for technique in experiment.techniques]
     texts = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in (min(found), max(found)))
     return " to ".join(dict.fromkeys(texts))
@@ -109,6 +115,8 @@ def _technique_rows(experiment: Experiment) -> list[tuple[str, ...]]:
 
 
 def _rate(experiment: Experiment, technique: str, scale: str) -> str:
+    if experiment.fitter is not None:
+        return _NONE
     try:
         return f"{experiment.replica(technique, scale, 0).learning_rate:g}"
     except ValueError:  # the records that decide are not there yet

@@ -18,7 +18,6 @@ from cosnorm.experiments._board import Epoch, Run
 from cosnorm.experiments._cluster import SweepError
 from cosnorm.experiments.checkpoints import clear
 from cosnorm.experiments.planning import Plan, load_data, plan
-from cosnorm.experiments.recording import make_record
 from cosnorm.experiments.running import Running
 from cosnorm.record import Record
 from cosnorm.training import Curves, Replica
@@ -188,6 +187,6 @@ class _Reporting(Running):
     def finish(self, index: int, curves: Curves) -> None:
         """Send the record; only then is the state of the run of no use."""
         run = self.missing[index]
-        self.reports.finish(make_record(self.settled, *run, self.dataset, curves))
+        self.reports.finish(self.record(index, curves))
         if self.folder is not None:
             clear(self._path(run))

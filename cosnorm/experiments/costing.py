@@ -32,6 +32,9 @@ AMOUNTS = {
 def run_operations(experiment: Experiment, scale: str, technique: str) -> float:
     """Floating-point operations of one run; see :func:`cosnorm.training.cost.operations`.
 
+    Of a run that the engine does not train (:attr:`Experiment.fitter`), those of one step of its solver: how
+    many steps that takes is not known before.
+
     Raises
     ------
     ValueError

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from cosnorm.training import Replica
+from cosnorm.data import Dataset
+from cosnorm.training import Curves, Replica
 
 #: Environment variable that chooses the scale where none is given, and the scale without it.
 SCALE_VARIABLE = "COSNORM_SCALE"
@@ -24,7 +25,7 @@ class Technique:
         The rate at the scales that use the paper's network; ``None`` where records of another experiment
         decide, ``rates_from`` of the :class:`Scale`.
     source
-        Who chose that rate: ``"paper"`` or ``"ours"``.
+        Who chose that rate: ``"paper"``, ``"ours"`` or ``"tutorial"``.
     norm
         As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name. A competitor that has
         another name is called by the technique, a hyphen and what is special, ``"cosine-dropout"``.
@@ -125,6 +126,18 @@ class Printed:
     steps: int | None = None
 
 
+class Fitter(Protocol):
+    """Makes the runs of an experiment that are no networks trained by :mod:`cosnorm.training`."""
+
+    def settings(self, scale: Scale, technique: str) -> dict[str, Any]:
+        """Everything that was chosen, as it stands in a record; the dataset's own settings are added."""
+        ...
+
+    def fit(self, dataset: Dataset, technique: str, seed: int) -> Curves:
+        """One run, as one epoch."""
+        ...
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure of the paper, with everything needed to run it again.
@@ -147,6 +160,8 @@ class Experiment:
         Whether the paper prints them as fractions of the test examples.
     printed_epochs
         How many epochs the paper's figures took; ``None`` where it does not say.
+    fitter
+        What makes the runs in place of the engine; ``None`` where they are networks that it trains.
     """
 
     name: str
@@ -162,6 +177,7 @@ class Experiment:
     test_examples: int
     fractions: bool = False
     printed_epochs: int | None = None
+    fitter: Fitter | None = None
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
@@ -234,6 +250,7 @@ def registry() -> dict[str, Experiment]:
         depth,
         fair_cifar10,
         fair_newsgroups,
+        linear,
         magnitude,
         mnist,
         newsgroups,
@@ -244,10 +261,11 @@ def registry() -> dict[str, Experiment]:
         rates_newsgroups,
         relatives,
         svhn,
+        tutorial,
     )
 
     modules = (
-        *(mnist, preactivation, noise, depth, newsgroups, cifar10),
+        *(mnist, preactivation, noise, depth, newsgroups, linear, cifar10, tutorial),
         *(cifar100, svhn, magnitude, ambiguity, ambiguity_images),
         *(rates, relatives, rates_newsgroups, fair_newsgroups, rates_cifar10, fair_cifar10),
     )

@@ -12,8 +12,10 @@ import torch
 from cosnorm import provenance, record
 from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
 from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments.contributing import Contributions, KeptRun
 from cosnorm.experiments.planning import Plan, load_data, plan
 from cosnorm.experiments.recording import make_record, settings_of
+from cosnorm.experiments.registry import Fitter
 from cosnorm.record import Record
 from cosnorm.training import Curves, Hooks, Replica, Watcher, train_with
 
@@ -46,7 +48,8 @@ def run(
 
     Several runs are trained at the same time: on a CPU one a thread, of as many threads as
     :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date.
+    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date; the
+    record names every version, commit and processor that it was made by.
     Several processes may share a folder: each run is claimed by one of them, and the others wait for its
     record.
 
@@ -132,7 +135,8 @@ class Running(Hooks):
         self.results = stored(settled, folder)
         self.present = set(self.results)
         self.claims: dict[int, Claim] = {}
-        self._checkpoints: dict[int, CheckpointFile] = {}
+        self._checkpoints: dict[int, KeptRun] = {}
+        self._contributions: dict[int, Contributions] = {}
         self._told = 0
         self._waited_for = 0
         provenance.environment(settled.device)  # notes the commit now: long runs outlive it
@@ -157,20 +161,27 @@ class Running(Hooks):
         threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
         # On a processor every run gets its own threads, so that its result does not depend on their number.
         parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
+        replicas = [self.settled.replica(*run) for run in missing]
         try:
             with _threads(threads):
-                train_with(
-                    self,
-                    [self.settled.replica(*run) for run in missing],
-                    self.dataset,
-                    device=self.settled.device,
-                    parallel=parallel,
-                )
+                if self.settled.experiment.fitter is not None:
+                    self._fit(self.settled.experiment.fitter, replicas)
+                else:
+                    train_with(self, replicas, self.dataset, device=self.settled.device, parallel=parallel)
         finally:
             for claim in self.claims.values():
                 claim.release()
             self.claims.clear()
             self._checkpoints.clear()
+            self._contributions.clear()
+
+    def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
+        """Make the runs that the engine does not train, one after the other."""
+        for index, (technique, seed) in enumerate(self.missing):
+            if self.start(index):
+                curves = fitter.fit(self.dataset, technique, seed)
+                self.epoch(index, replicas[index], curves)
+                self.finish(index, curves)
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""
@@ -187,7 +198,7 @@ class Running(Hooks):
         self.claims[index] = claim
         return True
 
-    def checkpoint(self, index: int) -> CheckpointFile | None:
+    def checkpoint(self, index: int) -> KeptRun | None:
         """The file that keeps the state of a run."""
         if self.folder is None:
             return None
@@ -199,7 +210,8 @@ class Running(Hooks):
                 "dataset": self.dataset.sha256,
                 "device": self.settled.device.type,
             }
-            self._checkpoints[index] = CheckpointFile(self._path(run), identity, self.every)
+            file = CheckpointFile(self._path(run), identity, self.every)
+            self._checkpoints[index] = KeptRun(file, self._contributed(index))
         return self._checkpoints[index]
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
@@ -210,12 +222,21 @@ class Running(Hooks):
     def finish(self, index: int, curves: Curves) -> None:
         """Make the record, write it, and clear away what was only needed until then."""
         run = self.missing[index]
-        result = make_record(self.settled, *run, self.dataset, curves)
+        result = self.record(index, curves)
         if self.folder is not None:
             clear(record.write(result, self.folder))
             self.claims.pop(index).release()
         self.results[run] = result
         self._tell()
+
+    def record(self, index: int, curves: Curves) -> Record:
+        """The record of a run that is done."""
+        last = len(curves.test_error) if curves.diverged_epoch is None else curves.diverged_epoch
+        contributions = self._contributed(index).until(last)
+        return make_record(self.settled, *self.missing[index], self.dataset, curves, contributions)
+
+    def _contributed(self, index: int) -> Contributions:
+        return self._contributions.setdefault(index, Contributions(self.settled.device))
 
     def _path(self, run: tuple[str, int]) -> Path:
         assert self.folder is not None

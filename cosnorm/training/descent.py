@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosnorm.relatives import UpdateRule
+from cosnorm.relatives.rules import LAYERS
+from cosnorm.training.sparse import SparseLayer
 
 
 class _Descent(torch.autograd.Function):
@@ -68,3 +70,13 @@ def descending(network: nn.Module, rule: UpdateRule, rate: float) -> tuple[Tenso
         descender = cast(DescendingLinear, layer)
         descender.anchor, descender.rate = anchor, rate
     return anchor, {id(layer.weight) for layer in found}
+
+
+def gains(network: nn.Module) -> set[int]:
+    """``id`` of each scale and shift: the parameters of modules that are neither linear nor convolutional."""
+    return {
+        id(parameter)
+        for module in network.modules()
+        if not isinstance(module, (*LAYERS, SparseLayer))
+        for parameter in module.parameters(recurse=False)
+    }

@@ -19,6 +19,10 @@ UNITS = 5
 #: Factors that test inputs are multiplied by.
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
+#: Test images that the evaluation of TensorFlow's tutorial counts twice: it takes ceil(10,000 / 128) = 79
+#: batches of 128 images, 10,112 in all, and its queue begins again after the last image.
+TWICE = 112
+
 #: By the name of a curve its entry for the epoch.
 Observation = dict[str, list[float] | float]
 
@@ -85,9 +89,24 @@ def lengths(trainee: Trainee, testing: Split) -> Observation:
     }
 
 
+@torch.inference_mode()
+def first_112(trainee: Trainee, testing: Split) -> Observation:
+    """Errors among the first :data:`TWICE` test examples.
+
+    Added to the errors of CIFAR-10's 10,000 test images they give the errors of the 10,112 that
+    the evaluation of TensorFlow's tutorial counts.
+    """
+    network = evaluated_network(trainee)
+    targets = testing.targets[:TWICE]
+    indices = torch.arange(len(targets), device=targets.device)
+    wrong = network(testing.inputs_of(indices)).argmax(1) != targets
+    return {"test_error_first_112": int(wrong.sum())}
+
+
 #: By name, as in :attr:`cosnorm.training.Replica.observe`.
 OBSERVERS: dict[str, Callable[[Trainee, Split], Observation]] = {
     "preactivation": preactivation,
     "scaled_inputs": scaled_inputs,
     "lengths": lengths,
+    "first_112": first_112,
 }

@@ -21,7 +21,7 @@ from cosnorm.training import train
 from cosnorm.training.cost import operations
 from cosnorm.training.engine import check
 
-NAMES = tuple(experiments.registry())
+NAMES = tuple(name for name, each in experiments.registry().items() if each.fitter is None)
 #: The competitor that is trained where not the first of these.
 SAMPLED = ("cosine", "cosine-dropout", "cosine-3-layers", "cosine-at-3")
 
@@ -74,7 +74,7 @@ def test_every_competitor_fits_the_data_of_its_scale(name: str) -> None:
 def test_every_experiment_learns_at_smoke_scale(name: str) -> None:
     """One run each, with at most half the errors of guessing; the rates of a fair one are another's."""
     experiment, dataset = experiments.get(name), smoke_data(name)
-    technique = next(key for key in SAMPLED if key in experiment.techniques)
+    technique = next((key for key in SAMPLED if key in experiment.techniques), name)
     rate = 3.0 if experiment.techniques[technique].learning_rate is None else None
     (curves,) = train([experiment.replica(technique, "smoke", 0, rate=rate)], dataset, device="cpu")
     assert curves.diverged_epoch is None

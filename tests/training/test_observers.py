@@ -63,6 +63,17 @@ def test_lengths_are_medians_over_the_units_of_each_layer(networks: list[nn.Sequ
     assert len(expected) == 3
 
 
+def test_the_first_112_images_are_counted_by_themselves(networks: list[nn.Sequential]) -> None:
+    dataset = tiny(test_examples=150)
+    (curves,) = train([replica("none", observe=("first_112",))], dataset, device="cpu")
+    with torch.no_grad():
+        wrong = networks[0](flat(dataset)).argmax(1).numpy() != dataset.test_targets
+    assert curves.observed["test_error_first_112"][-1] == int(wrong[:112].sum())
+    assert 0 < int(wrong[:112].sum()) < int(wrong.sum())
+    (few,) = train([replica("none", observe=("first_112",))], tiny(), device="cpu")
+    assert few.observed["test_error_first_112"] == few.test_error, "30 test examples are all among them"
+
+
 def test_every_epoch_has_its_entry() -> None:
     (curves,) = train([replica(observe=EVERYTHING)], tiny(), device="cpu")
     assert {name: len(values) for name, values in curves.observed.items()} == dict.fromkeys(
@@ -72,6 +83,7 @@ def test_every_epoch_has_its_entry() -> None:
             "preactivation_scale",
             "test_error_scaled",
             "weight_length",
+            "test_error_first_112",
         ),
         4,
     )
