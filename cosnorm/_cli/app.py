@@ -60,9 +60,10 @@ def run(
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
     records: Annotated[Path, typer.Option(help=HELP["records"])] = DEFAULT_RECORDS,
     threads: Annotated[int | None, typer.Option(help=HELP["threads"])] = None,
+    supersede: Annotated[bool, typer.Option("--supersede", help=HELP["supersede"])] = False,
 ) -> None:
-    """Run an experiment and keep one record a run; runs that have a record already are skipped."""
-    raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads))
+    """Run an experiment and keep one record per run; runs that have a record already are skipped."""
+    raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads, supersede))
 
 
 @app.command()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from cosnorm import evidence, experiments
+from cosnorm._cli.shared import DEFAULT_RECORDS
 from cosnorm.evidence.table import network
 from cosnorm.experiments import Experiment, Printed, Scale
 from cosnorm.experiments.costing import run_operations
@@ -42,6 +44,7 @@ def show_experiment(name: str) -> None:
     text = [f"{name}: {experiment.title}", "", *_facts(experiment), ""]
     text += [*_aligned([_HEADER, *_scale_rows(experiment, evidence.available())]), ""]
     text += [f"{key}: {scale.note}" for key, scale in experiment.scales.items() if scale.note]
+    text += _choices(experiment)
     _say([*text, "", *_aligned(_technique_rows(experiment))])
 
 
@@ -117,10 +120,38 @@ def _technique_rows(experiment: Experiment) -> list[tuple[str, ...]]:
 def _rate(experiment: Experiment, technique: str, scale: str) -> str:
     if experiment.fitter is not None:
         return _NONE
+    declared = experiment.rate_of(technique, scale)
+    if declared is not None:
+        return f"{declared:g}"
     try:
-        return f"{experiment.replica(technique, scale, 0).learning_rate:g}"
+        return str(experiment.choice(technique, scale, DEFAULT_RECORDS).words)
     except ValueError:  # the records that decide are not there yet
         return f"by {experiment.scales[scale].rates_from}"
+
+
+def _choices(experiment: Experiment) -> list[str]:
+    """For each scale whose rates are chosen by records, by which."""
+    text: list[str] = []
+    for key in experiment.scales:
+        chosen = [name for name in experiment.techniques if experiment.rate_of(name, key) is None]
+        if chosen:
+            text += [f"Learning rates at scale {key}: {line}." for line in chosen_by(experiment, key, chosen)]
+    return text
+
+
+def chosen_by(
+    experiment: Experiment, scale: str, techniques: Sequence[str], folder: Path | None = DEFAULT_RECORDS
+) -> list[str]:
+    """What has chosen the learning rates of these techniques, in as few words as they allow."""
+    ways: dict[str, list[str]] = {}
+    for name in techniques:
+        try:
+            way = str(experiment.choice(name, scale, folder))
+        except ValueError:
+            way = f"not chosen yet, for {experiment.scales[scale].rates_from} is not complete"
+        ways.setdefault(way, []).append(name)
+    everything = len(ways) == 1
+    return [way if everything else f"{way} ({', '.join(names)})" for way, names in ways.items()]
 
 
 def _figures(printed: Printed | None) -> str:

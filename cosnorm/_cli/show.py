@@ -14,6 +14,7 @@ from rich.table import Table
 import cosnorm
 from cosnorm import claims, evidence, experiments, provenance
 from cosnorm import data as datasets
+from cosnorm._cli.listing import chosen_by
 from cosnorm._cli.shared import DEFAULT_RECORDS
 
 #: Libraries of the package in the order in which a reader would ask, and what each is for.
@@ -55,8 +56,17 @@ def show_report(name: str, scale: str | None, folder: Path | None) -> None:
     note = experiment.scales[chosen].note
     if note:
         console.print(note, markup=False)
+    chosen_here = [t for t in dict.fromkeys(row.technique for row in table) if _chosen(experiment, t, chosen)]
+    if chosen_here:
+        for line in chosen_by(experiment, chosen, chosen_here, folder):
+            console.print(f"Learning rates: {line}.", markup=False)
     where = "the package's own" if folder is None else str(folder)
     console.print(f"Records: {where}.", markup=False)
+
+
+def _chosen(experiment: experiments.Experiment, technique: str, scale: str) -> bool:
+    """Whether records choose the learning rate of a technique."""
+    return technique in experiment.techniques and experiment.rate_of(technique, scale) is None
 
 
 def show_claims(number: int | None, folder: Path | None) -> None:

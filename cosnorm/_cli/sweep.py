@@ -11,7 +11,7 @@ from typing import Protocol
 from cosnorm import experiments
 from cosnorm._cli.shared import EXPLAINED, INTERRUPTED, complain, parse_seeds
 from cosnorm.experiments.sweeping import Progress, SweepError, sweep
-from cosnorm.record import Record, path_of
+from cosnorm.record import Record
 
 #: What the options of ``cosnorm sweep`` say that ``cosnorm run`` has not.
 HELP = {
@@ -77,7 +77,7 @@ def sweep_command(display: Display, options: Options) -> int:
     """Sweep as asked; returns the exit code after saying what was done, or why not."""
     try:
         seeds = parse_seeds(options.seeds)
-        plan = experiments.plan(options.name, options.norm, options.scale, seeds, "cpu")
+        plan = experiments.plan(options.name, options.norm, options.scale, seeds, "cpu", options.records)
     except EXPLAINED as error:
         return complain(str(error))
     title = f"{plan.experiment.title}: scale {plan.scale}, {len(plan.runs)} runs on Ray"
@@ -114,4 +114,4 @@ def sweep_command(display: Display, options: Options) -> int:
 
 
 def _count(plan: experiments.Plan, records: Path) -> int:
-    return sum(path_of(records, plan.experiment.name, plan.scale, *run).exists() for run in plan.runs)
+    return len(experiments.stored(plan, records, supersede=True))

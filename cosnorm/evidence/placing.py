@@ -125,7 +125,8 @@ def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
 def _differing(record: Record, alike: Sequence[Record]) -> tuple[str, ...]:
     if not alike:
         return ()
-    names = sorted(record.settings.keys() | alike[0].settings.keys())
+    # What is observed of a run changes nothing about its score.
+    names = sorted((record.settings.keys() | alike[0].settings.keys()) - {"observed", "error_steps"})
     differing = [name for name in names if record.settings.get(name) != alike[0].settings.get(name)]
     if record.provenance["dataset_sha256"] != alike[0].provenance["dataset_sha256"]:
         differing.append("the data")

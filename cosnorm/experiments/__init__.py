@@ -2,7 +2,7 @@
 
 from cosnorm.experiments.planning import Plan, plan
 from cosnorm.experiments.registry import Experiment, Printed, Scale, Technique, get, registry
-from cosnorm.experiments.running import run, stored
+from cosnorm.experiments.running import Stopped, run, stored
 from cosnorm.experiments.sweeping import SweepError, sweep
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Plan",
     "Printed",
     "Scale",
+    "Stopped",
     "SweepError",
     "Technique",
     "get",

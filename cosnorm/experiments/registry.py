@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cosnorm.data import Dataset
 from cosnorm.training import Curves, Replica
+
+if TYPE_CHECKING:
+    from cosnorm.experiments.choosing import Choice
 
 #: Environment variable that chooses the scale where none is given, and the scale without it.
 SCALE_VARIABLE = "COSNORM_SCALE"
@@ -60,8 +64,8 @@ class Scale:
     rates
         Learning rates that differ from the technique's own.
     rates_from
-        Experiment and scale, such as ``"rates/short"``, whose records decide every other rate: those that
-        come with the package, see :func:`cosnorm.experiments.choosing.chosen_rate`.
+        Experiment and scale, such as ``"rates/short"``, whose records decide every other rate, see
+        :func:`cosnorm.experiments.choosing.choose`.
     note
         Why they differ, or what else a reader should know.
     threads
@@ -192,25 +196,41 @@ class Experiment:
             raise ValueError(f"{self.name} has no scale {name!r}; choose one of {', '.join(self.scales)}")
         return name, self.scales[name]
 
-    def replica(self, technique: str, scale: str | None, seed: int, rate: float | None = None) -> Replica:
-        """The settings of one run, at another learning rate than the experiment's if one is given.
+    def replica(
+        self,
+        technique: str,
+        scale: str | None,
+        seed: int,
+        rate: float | None = None,
+        records: Path | str | None = None,
+    ) -> Replica:
+        """The settings of one run.
+
+        Parameters
+        ----------
+        technique, scale, seed
+            Which run; ``None`` for the scale as in :meth:`scale`.
+        rate
+            A learning rate in place of the experiment's.
+        records
+            The folder that is asked first where records choose the rate.
 
         Raises
         ------
         ValueError
             If the experiment has no such technique or scale, or no record says yet which rate to take.
         """
-        if technique not in self.techniques:
-            raise ValueError(
-                f"{self.name} has no technique {technique!r}; "
-                f"choose from {', '.join(self.techniques)}, or all"
+        key, chosen = self.scale(scale)
+        rated = {"learning_rate": self.rate_of(technique, key) if rate is None else rate}
+        if rated["learning_rate"] is None:
+            choice = self.choice(technique, key, records)
+            rated = {"learning_rate": choice.rate} | (
+                {} if choice.gain is None else {"gain_rate": choice.gain}
             )
-        _, chosen = self.scale(scale)
         rival = self.techniques[technique]
         settings: dict[str, Any] = {
             "sizes": chosen.sizes,
             "norm": rival.norm or technique,
-            "learning_rate": self._rate(technique, chosen) if rate is None else rate,
             "batch_size": chosen.batch_size,
             "epochs": chosen.lengths.get(technique, chosen.epochs),
             "seed": seed,
@@ -218,6 +238,7 @@ class Experiment:
             "std": self.std,
             **chosen.settings,
             **rival.settings,
+            **rated,
         }
         layers = settings.pop("layers", None)
         if layers is not None:
@@ -228,15 +249,35 @@ class Experiment:
             settings["images"] = replace(settings["images"], crop=crop)
         return Replica(**settings)
 
-    def _rate(self, technique: str, chosen: Scale) -> float:
-        rival = self.techniques[technique]
-        rate = chosen.rates.get(technique, rival.learning_rate)
-        if rate is None:
-            # There, a record is needed; here, where experiments are only declared, none must be.
-            from cosnorm.experiments.choosing import chosen_rate
+    def rate_of(self, technique: str, scale: str) -> float | None:
+        """The declared learning rate of a technique; ``None`` where records choose it.
 
-            return chosen_rate(chosen.rates_from or "", rival.norm or technique)
-        return rate
+        Raises
+        ------
+        ValueError
+            If the experiment has no such technique.
+        """
+        if technique not in self.techniques:
+            raise ValueError(
+                f"{self.name} has no technique {technique!r}; "
+                f"choose from {', '.join(self.techniques)}, or all"
+            )
+        return self.scales[scale].rates.get(technique, self.techniques[technique].learning_rate)
+
+    def choice(self, technique: str, scale: str, records: Path | str | None = None) -> Choice:
+        """The learning rate that records choose; see :func:`cosnorm.experiments.choosing.choose`.
+
+        Raises
+        ------
+        ValueError
+            As there.
+        """
+        # There, records are read; here, where experiments are only declared, none must be.
+        from cosnorm.experiments.choosing import choose
+
+        rival = self.techniques[technique]
+        source = self.scales[scale].rates_from or ""
+        return choose(source, rival.norm or technique, rival.settings, records)
 
 
 def registry() -> dict[str, Experiment]:

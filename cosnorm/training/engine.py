@@ -55,6 +55,10 @@ class Hooks:
         del index
         return True
 
+    def stopping(self) -> bool:
+        """Whether training is to end: each replica keeps its state after the epoch it is in, and is left."""
+        return False
+
     def checkpoint(self, index: int) -> Checkpoint | None:
         """Where replica ``index`` keeps its state."""
         del index
@@ -260,6 +264,13 @@ class _Session:
         if checkpoint is not None and trainee.epoch < trainee.replica.epochs:
             checkpoint.save(trainee.state)
 
+    def keep(self, index: int, trainee: Trainee) -> None:
+        """Keep the state of a replica that is left before its end."""
+        with self._lock:
+            checkpoint = self.hooks.checkpoint(index)
+        if checkpoint is not None:
+            checkpoint.save(trainee.state)
+
     def finish(self, index: int, trainee: Trainee) -> None:
         """A replica is done."""
         with self._lock:
@@ -272,7 +283,7 @@ class _Session:
 
 
 class _StoppedError(RuntimeError):
-    """Another unit failed."""
+    """Another unit failed, or training is to end."""
 
 
 class _Unit:
@@ -295,7 +306,10 @@ class _Unit:
 
     def train(self) -> None:
         """Train until the last epoch, or until every replica has diverged."""
+        first = self.steps.trainees[0].epoch
         while self.steps.trainees and self.steps.trainees[0].epoch < self.epochs:
+            if self.session.hooks.stopping():
+                self._leave(first)
             self._descend()
             kept = [place for place, trainee in enumerate(self.steps.trainees) if self._close(place, trainee)]
             if len(kept) < len(self.steps.trainees):
@@ -303,6 +317,13 @@ class _Unit:
                 self.steps.retain(kept)
         for trainee in self.steps.trainees:
             self.session.finish(self.places[id(trainee)], trainee)
+
+    def _leave(self, first: int) -> None:
+        """Keep the states of all replicas, unless they are as they were at the start, and train no more."""
+        for trainee in self.steps.trainees:
+            if trainee.epoch > first:
+                self.session.keep(self.places[id(trainee)], trainee)
+        raise _StoppedError
 
     def _descend(self) -> None:
         """One pass over the training set."""
