@@ -35,7 +35,12 @@ EXPERIMENT = replace(
             mnist.EXPERIMENT.scales["smoke"],
             epochs=4,
             seeds=2,
-            rates={"none-dropout": 0.5, "none-dropout-scaled": 0.5, "cosine-dropout": 3.0, "cosine-batch-1": 0.06},
+            rates={
+                "none-dropout": 0.5,
+                "none-dropout-scaled": 0.5,
+                "cosine-dropout": 3.0,
+                "cosine-batch-1": 0.06,
+            },
             note="scikit-learn's 8x8 digits and a small network, rates as in `mnist`, a fiftieth of it for "
             "single examples: for seeing the code work, no evidence for a ranking.",
         ),
