@@ -19,7 +19,7 @@ from cosnorm.training.capture import CapturedStep, Steps
 from cosnorm.training.device import resolve_device
 from cosnorm.training.evaluation import evaluate
 from cosnorm.training.loop import Loop
-from cosnorm.training.observers import OBSERVERS
+from cosnorm.training.observers import OBSERVERS, watching
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_techniques
 from cosnorm.training.splits import Examples, SparseSplit, Split, place
@@ -324,7 +324,8 @@ class _Unit:
         """Evaluate a replica after an epoch; whether it goes on."""
         count = len(self.training.targets)
         train_loss = self.steps.losses[place].item() / count
-        test_loss, test_error = evaluate(trainee, self.testing)
+        with watching(trainee) as seen:
+            test_loss, test_error = evaluate(trainee, self.testing)
         trainee.epoch += 1
         curves = trainee.curves
         curves.seconds = self.before[id(trainee)] + time.perf_counter() - self.begin
@@ -337,13 +338,13 @@ class _Unit:
         curves.train_error.append(int(self.steps.errors[place].item()))
         curves.test_loss.append(test_loss)
         curves.test_error.append(test_error)
-        self._observe(trainee)
+        self._observe(trainee, seen)
         self.session.report(self.places[id(trainee)], trainee)
         return True
 
-    def _observe(self, trainee: Trainee) -> None:
+    def _observe(self, trainee: Trainee, seen: list[Tensor]) -> None:
         for name in trainee.replica.observe:
-            for curve, value in OBSERVERS[name](trainee, self.testing).items():
+            for curve, value in OBSERVERS[name](trainee, self.testing, seen).items():
                 trainee.curves.observed.setdefault(curve, []).append(value)
 
 

@@ -25,7 +25,9 @@ def gradients(network: nn.Module, wanted: list[torch.Tensor], seed: int) -> tupl
     return torch.autograd.grad(nn.functional.cross_entropy(network(inputs), targets), wanted)
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "cosine", "max_norm", "scaling"])
+@pytest.mark.parametrize(
+    "norm", ["none", "batch", "cosine", "max_norm", "scaling", "weight", "weight_learned"]
+)
 def test_steps_are_those_of_gradient_descent(norm: str) -> None:
     ordinary, ours = networks(norm)
     rate, rules = 0.5, (update_rule(norm, ordinary), update_rule(norm, ours))
