@@ -214,8 +214,13 @@ def moderate_lengths(input: Tensor, weight: Tensor) -> Tensor | None:
     if not ordinary or torch.is_autocast_enabled("cpu") or not can_watch(input, weight) or not weight.numel():
         return None
     lengths = torch.linalg.vector_norm(weight, dim=1)
+    return lengths if moderate(lengths) else None
+
+
+def moderate(lengths: Tensor) -> bool:
+    """Whether all of these, one or more, are in :data:`MODERATE`."""
     shortest, longest = lengths.detach().aminmax()
-    return lengths if bool(shortest >= MODERATE[0]) and bool(longest <= MODERATE[1]) else None
+    return bool(shortest >= MODERATE[0]) and bool(longest <= MODERATE[1])
 
 
 class _WeightNormConv(_WeightNorm, DirectionConv):

@@ -77,7 +77,7 @@ def preactivation(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> O
 
 
 def percentiles_of(values: Tensor) -> Tensor:
-    """:data:`PERCENTILES` of each row, on the CPU: those of :func:`torch.quantile`, in a sixth of its time."""
+    """:data:`PERCENTILES` of each row: those of :func:`torch.quantile`, in a fifth of its time."""
     ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=1))
     ranks = torch.tensor(PERCENTILES, dtype=values.dtype) / 100 * (values.shape[1] - 1)
     below, above = ordered[:, ranks.long()], ordered[:, ranks.ceil().long()]
