@@ -84,8 +84,8 @@ EXPERIMENT = Experiment(
             seeds=3,
             lengths=EPOCHS,
             settings={**_NETWORK, **_SEEN},
-            note="The paper's network, data and rates: 250 240 steps with distorted images, past the 234 000 of "
-            "its Table 4; without distortion 66 079 for the baseline, past the 66 000 of its Table 5, and "
+            note="The paper's network, data and rates: 250 240 steps with distorted images, past the 234 000 "
+            "of its Table 4; without distortion 66 079 for the baseline, past the 66 000 of its Table 5, and "
             "24 242 for the cosine networks, which it reports to need fewer than 2000.",
         ),
     },

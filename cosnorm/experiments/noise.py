@@ -15,8 +15,8 @@ EXPERIMENT = replace(
     name="noise",
     title="Test errors on MNIST with noise: dropout, and batches of one example",
     techniques={
-        # In training the kept units are scaled up, or in testing all units are scaled down (Srivastava et al.,
-        # 2014, section 4). The paper does not say which, and for a plain network it is not the same rate.
+        # Either the kept units are scaled up in training, or all units are scaled down in testing (Srivastava
+        # et al., 2014, section 4). The paper does not say which; a plain network needs another rate in each.
         "none-dropout": Technique(1.0, "paper", "none", {"dropout": DROPOUT}),
         "none-dropout-scaled": Technique(
             1.0,
