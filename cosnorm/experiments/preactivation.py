@@ -6,15 +6,20 @@ from dataclasses import replace
 
 from cosnorm.experiments import mnist
 
+_TECHNIQUES = {name: t for name, t in mnist.EXPERIMENT.techniques.items() if t.norm is None}
 _SETTINGS = {"observe": ("preactivation",)}
 
 EXPERIMENT = replace(
     mnist.EXPERIMENT,
     name="preactivation",
-    techniques={name: t for name, t in mnist.EXPERIMENT.techniques.items() if t.norm is None},
+    techniques=_TECHNIQUES,
     title="Pre-activations of the last hidden layer on MNIST, over training and over examples",
     scales={
-        "smoke": replace(mnist.EXPERIMENT.scales["smoke"], settings=_SETTINGS),
+        "smoke": replace(
+            mnist.EXPERIMENT.scales["smoke"],
+            rates={k: rate for k, rate in mnist.EXPERIMENT.scales["smoke"].rates.items() if k in _TECHNIQUES},
+            settings=_SETTINGS,
+        ),
         "short": replace(
             mnist.EXPERIMENT.scales["short"],
             epochs=8,

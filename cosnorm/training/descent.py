@@ -15,8 +15,8 @@ from cosnorm.functional import cosine_linear
 from cosnorm.layers import CosineLinear
 from cosnorm.relatives import UpdateRule, WeightNormLinear
 from cosnorm.relatives._directions import directions
-from cosnorm.relatives.weight import moderate
 from cosnorm.relatives.rules import LAYERS
+from cosnorm.relatives.weight import moderate
 from cosnorm.training.sparse import SparseLayer
 
 
