@@ -56,6 +56,39 @@ def test_flat_patches_of_a_bright_image(top: float, padding: int, dtype: torch.d
         )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("constant", [0.0, 1e-4])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_nearly_flat_patches_keep_their_contrast_in_half_precision(
+    groups: int, constant: float, dtype: torch.dtype
+) -> None:
+    """As in a bright sky: the contrast of a patch is one step of the dtype, its mean hundreds of them."""
+    generator = torch.Generator().manual_seed(7)
+    steps = torch.randint(0, 2, (2, 3, 10, 10), generator=generator)
+    x = (1 - torch.finfo(dtype).eps * steps).to(dtype)
+    x[..., :3, :] = torch.rand(2, 3, 3, 10, generator=generator).to(dtype)
+    w = torch.randn(6, 3 // groups, 3, 3, generator=generator).to(dtype)
+    options = {"groups": groups, "padding": 1, "centered": True, "constant": constant}
+    output = cosine_conv2d(x.requires_grad_(), w.requires_grad_(), **options)
+    expected = oracles.convolution(numbers(x), numbers(w), **options)
+    np.testing.assert_allclose(numbers(output), expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
+    g = upstream(output)
+    right = oracles.convolution_gradients(numbers(x), numbers(w), numbers(g), **options)[0]
+    (found,) = torch.autograd.grad(output, x, g)
+    tolerance = 8 * torch.finfo(dtype).eps * np.abs(right).max()
+    np.testing.assert_allclose(numbers(found), right, rtol=0, atol=tolerance)
+
+
+def test_values_that_would_not_fit_into_float16_beside_faint_contrast() -> None:
+    """The longest centered patch is a millionth of the brightest one."""
+    x = torch.zeros(1, 1, 2, 6)
+    x[..., 2:4], x[..., 4:] = 60000.0, torch.tensor([[3e-3, 1e-3], [2e-3, 5e-3]])
+    x, w = x.half(), torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(8)).half()
+    output = cosine_conv2d(x, w, stride=2, **OPTIONS)
+    expected = oracles.convolution(numbers(x), numbers(w), stride=2, **OPTIONS)
+    np.testing.assert_allclose(numbers(output), expected, rtol=0, atol=4e-3)
+
+
 @pytest.mark.parametrize("groups", [2, 4])
 def test_flat_groups_of_channels(groups: int) -> None:
     """A patch may be flat for the filters of one group and not for those of another."""
