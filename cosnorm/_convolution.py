@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from cosnorm._kept import can_watch, keep, kept
-from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches
+from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches, shift
 from cosnorm._vectors import (
     HALF,
     Vectors,
-    add_outer,
     may_reuse,
     prepare,
     remember_signature,
@@ -74,7 +73,7 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     filters = filters_of(w, shape, outputs)
     parts = parts_of(x, outputs)
     if len(parts) == 1:
-        products = without_noise(convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype), x)
+        products = _products(x, filters)
         parts = blocks(products)
         if len(parts) == 1:
             return _divided(products, filters, x)
@@ -84,7 +83,7 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     whole = None
     for part in parts:
         own = x.part(part)
-        products = _divided(convolve(own.values, filters.values, own.geometry), filters, own)
+        products = _divided(_products(own, filters), filters, own)
         if whole is None:  # laid out as the convolution lays out its own
             whole = products.new_empty_strided((len(x.values), *products.shape[1:]), products.stride())
         torch.clamp(products, -1.0, 1.0, out=whole[part])
@@ -103,16 +102,41 @@ def parts_of(x: Patches, outputs: int) -> list[slice]:
     return blocks(x.values, outputs // inputs)
 
 
+def _products(x: Patches, filters: Filters) -> Tensor:
+    """Slide the filters over the values. Those of half precision have means again, by rounding."""
+    products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
+    if x.centered and x.values.dtype in HALF:
+        rounding = filters.values.to(products.dtype).flatten(1).sum(1)
+        products = _add_outer(products, patch_mean(x, tuple(filters.values.shape[2:])), -rounding)
+    return without_noise(products, x)
+
+
+def _add_outer(products: Tensor, of_patches: Tensor, of_filters: Tensor) -> Tensor:
+    """Add to each product a number of its patch, ``(N, groups, *out)``, times one of its filter."""
+    groups = of_patches.shape[1]
+    rows, columns = of_patches.unsqueeze(2), split(column(of_filters, products).unsqueeze(0), groups)
+    if not may_reuse(products, rows, columns):
+        return products + join(rows * columns)
+    split(products, groups).addcmul_(rows, columns)
+    return products
+
+
 def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
-    """Divide by the lengths, and add the product of the appended components."""
-    by_group = split(products, x.geometry.groups)
-    by_group.mul_(x.reduced.unsqueeze(2))
+    """Add the product of the appended components, and divide by the lengths.
+
+    Where a flat patch or float16's power of two is in the way of that order, in the other.
+    """
+    divided_first = x.flat is not None or x.values.dtype == torch.float16
+    if x.constant and not divided_first:
+        appended = x.constant * x.constant
+        if filters.left is None:
+            appended = column(x.constant * (x.constant * filters.reciprocal), products)
+        products += appended
+    split(products, x.geometry.groups).mul_(x.reduced.unsqueeze(2))
     if filters.left is not None:
         products.mul_(column(filters.left, products))
-    if x.constant:
-        beside = column(x.constant * filters.reciprocal, products)
-        beside = beside.view(x.geometry.groups, -1, *beside.shape[1:])
-        products = join(add_outer(by_group, (x.constant * x.reciprocal).unsqueeze(2), beside))
+    if x.constant and divided_first:
+        return _add_outer(products, x.constant * x.reciprocal, x.constant * filters.reciprocal)
     return products
 
 
@@ -123,7 +147,14 @@ def without_noise(products: Tensor, x: Patches) -> Tensor:
     """
     if x.flat is None or not torch.is_grad_enabled():
         return products
-    return products - over_filters(x.flat.to(products.dtype), products).detach()
+    noise = over_filters(x.flat.to(products.dtype), products)
+    return products - noise + vanishing(noise)
+
+
+def vanishing(noise: Tensor) -> Tensor:
+    """Zero, with the derivatives of ``noise``; noise where torch's old vmap cannot tell the two apart."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return noise if functorch.is_legacy_batchedtensor(noise) else noise - noise.detach()
 
 
 def meet(grad: Tensor, cosine: Tensor, reciprocal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -181,17 +212,20 @@ def weight_pull(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
     else:  # as in without_noise
         flat = over_filters(x.flat.to(scaled.dtype), scaled)
         noise = _summed_patches(flat, x, filters)
-        pull = _summed_patches(scaled - flat, x, filters) + (noise - noise.detach())
+        pull = _summed_patches(scaled - flat, x, filters) + vanishing(noise)
     return pull - pull.mean(1, keepdim=True) if x.centered else pull
 
 
 def _summed_patches(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
     """Sum the patches by filter, each times its entry of ``scaled``, which may be too large for float16."""
-    unit = None
-    if x.values.dtype == torch.float16 and scaled.numel():
+    unit, values, geometry = None, x.values, x.geometry
+    if x.centered and values.dtype in HALF:  # a large mean would leave few digits to the sum
+        values = shift(values.to(x.reduced.dtype), geometry).to(values.dtype)
+        geometry = geometry.without_padding()
+    if values.dtype == torch.float16 and scaled.numel():
         unit = (scaled.detach().abs().amax() / _FITS_HALF).clamp(min=1.0)
         scaled = scaled / unit
-    pull = convolution_gradient(scaled.to(x.values.dtype), x.values, filters, x.geometry, of_filters=True)
+    pull = convolution_gradient(scaled.to(values.dtype), values, filters, geometry, of_filters=True)
     pull = pull.reshape(len(filters), -1).to(x.reduced.dtype)
     return pull if unit is None else pull * unit
 
@@ -251,7 +285,7 @@ def tangent(
     mean = patch_mean(x, window) if x.centered else torch.zeros_like(x.reduced)
     total = torch.zeros_like(output)
     if moves[0] is not None:
-        moved = F.pad(moves[0], geometry.both_sides()) if x.centered else moves[0]
+        moved = F.pad(moves[0], geometry.both_sides()) if x.shifted else moves[0]
         total = total + _input_tangent(moved, output, x, w, weight.shape, mean)
     if moves[1] is not None:
         total = total + _filter_tangent(moves[1], output, x, w, mean)

@@ -15,7 +15,6 @@ from cosnorm._kept import can_watch, keep, kept
 from cosnorm._vectors import (
     HALF,
     Vectors,
-    add_outer,
     known,
     may_reuse,
     prepare,
@@ -41,10 +40,11 @@ def cosines(x: Vectors, w: Vectors) -> Tensor:
         products = add_product(torch.outer(x.mean * count, w.mean), x.values, w.values.mT)
     else:
         products = F.linear(x.values, w.values).to(x.reduced.dtype)
-    products = products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
-    if not x.constant:
-        return products
-    return add_outer(products, (x.constant * x.reciprocal).unsqueeze(-1), w.constant * w.reciprocal)
+    if x.constant and x.scale is None:
+        products += x.constant * w.constant
+    elif x.constant and x.scale is not None and w.scale is not None:
+        products += (x.constant * x.scale).unsqueeze(-1) * (w.constant * w.scale)
+    return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
 
 def gradients(

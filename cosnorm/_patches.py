@@ -19,6 +19,9 @@ from cosnorm._windows import Geometry, blocks, box, join, split, windows
 #: A sample is shifted first where the square of its mean is more than so many times its variance.
 _TOLERATED = 16
 
+#: A power of two that float16 holds, with room for sums of a few.
+_LARGEST_HALF = 2.0**13
+
 
 class Patches(NamedTuple):
     """The input of a cosine convolution, prepared for a product; maps are ``(N, groups, *out)``.
@@ -29,7 +32,7 @@ class Patches(NamedTuple):
 
     Where ``centered``, lengths are those of centered patches, but ``values`` still contain their
     means: for the product it is enough that the filters have none. ``shifted`` says that the values
-    are padded, and each sample's large mean is gone.
+    are padded, and each sample's large mean is gone; in half precision that would round them.
 
     A flat patch (centered: one of equal numbers; else one of zeros) has the constant for its length,
     which may be shorter than the rounding of a product with ``values`` is large. ``flat`` marks such
@@ -78,18 +81,20 @@ def prepare_patches(
     dtype = accumulation_dtype(input.dtype)
     values, squares = input, None
     look = look and input.device.type == "cpu"
-    if centered and look and inner is None:
+    half = input.dtype in HALF
+    if centered and look and inner is None and not half:
         squares = _squares_where_means_are_small(input, window, geometry)
     if shifted is None:
-        shifted = centered and squares is None
+        shifted = centered and squares is None and not half
     if shifted:
-        values = shift(input.to(dtype), geometry)
+        values = shift(input, geometry)
         geometry = geometry.without_padding()
     rounded = constant != 0 and (centered or input.dtype == torch.float16)
     flat = None
     if inner is None:
         if squares is None and centered:
-            squares = _centered_squares(*pixels(values, geometry.groups), values, window, geometry)
+            exact = values.to(dtype)
+            squares = _centered_squares(*pixels(exact, geometry.groups), exact, window, geometry)
         elif squares is None:
             squares = box(_squares_of_pixels(values, geometry.groups), window, geometry)
         reciprocal = inner = reciprocal_root(squares + constant**2)
@@ -104,6 +109,9 @@ def prepare_patches(
     reduced = reciprocal if torch.is_grad_enabled() else inner
     if input.dtype == torch.float16:
         scale = power_of_two_above(smallest_positive(inner))
+        if centered:  # values may be larger than the lengths of their centered patches
+            largest = values.detach().abs().amax(tuple(range(1, values.dim())), keepdim=True)
+            scale = torch.minimum(scale, _LARGEST_HALF / power_of_two_above(largest.to(dtype)))
         values, reduced = values * scale, reduced / scale
     values = values.to(input.dtype)
     return Patches(values, geometry, constant, reduced, reciprocal, inner, flat, centered, shifted)
@@ -181,7 +189,7 @@ def _squares_where_means_are_small(
     input: Tensor, window: tuple[int, ...], geometry: Geometry
 ) -> Tensor | None:
     """Squared lengths of the centered patches of unshifted input, or None where a shift is wiser."""
-    if input.dtype in HALF or not may_reuse(input):
+    if not may_reuse(input):
         return None
     parts = [pixels(input[part], geometry.groups) for part in blocks(input)]
     deviations, means = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))

@@ -54,10 +54,12 @@ class SparseCosineLinear(Function):
     def forward(ctx: Any, input: Tensor, weight: Tensor, centered: bool, constant: float) -> Tensor:
         reciprocal, inner = reciprocal_lengths(input, centered, constant)
         w = prepare(weight, centered, constant)
-        products = torch.sparse.mm(input, w.values.mT).mul_(inner.unsqueeze(-1)).mul_(w.reduced)
+        products = torch.sparse.mm(input, w.values.mT)
+        if centered and constant:
+            products.masked_fill_((inner == 0).unsqueeze(-1), 0.0)
         if constant:
-            products.addcmul_((constant * reciprocal).unsqueeze(-1), constant * w.reciprocal)
-        output = products.clamp_(-1.0, 1.0)
+            products += constant * constant
+        output = products.mul_(reciprocal.unsqueeze(-1)).mul_(w.reduced).clamp_(-1.0, 1.0)
         ctx.options = centered, constant
         keep(ctx, output, input, weight, inner, w.reciprocal)
         return output

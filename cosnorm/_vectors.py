@@ -1,4 +1,4 @@
-"""What a cosine sees of a vector: centered if asked, then one component appended, and its reciprocal length."""
+"""What a cosine sees of a vector: centered if asked, one component appended after that, and its length."""
 
 from __future__ import annotations
 
@@ -143,11 +143,6 @@ def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
 def times(fresh: Tensor, factor: Tensor) -> Tensor:
     """``fresh * factor``, in the memory of ``fresh`` where nothing else can need it."""
     return fresh.mul_(factor) if may_reuse(fresh, factor) else fresh * factor
-
-
-def add_outer(products: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """``products + a * b``, in the memory of ``products`` where nothing else can need it."""
-    return products.addcmul_(a, b) if may_reuse(products, a, b) else products + a * b
 
 
 def may_reuse(fresh: Tensor, *others: Tensor) -> bool:

@@ -34,7 +34,7 @@ def mlp(
 
     - ``"none"``: :math:`f(w \cdot x + b)`, the ordinary network (Eq. 1), :math:`b` starting at 0;
     - ``"cosine"``: :math:`f(\hat w \cdot \hat x)` (Eq. 3 and 4), ``constant`` appended to both vectors;
-    - ``"centered"``: the same after subtracting each vector's own mean (Eq. 17), ``constant`` appended after that;
+    - ``"centered"``: the same after subtracting each vector's own mean (Eq. 17), and before appending;
     - ``"weight"``: :math:`f(\hat w \cdot x + b)` (Eq. 13 and 14), the gain fixed to 1;
     - ``"batch"``: :math:`f(\gamma\, (w \cdot x - \mu) / \sigma + \beta)` (Eq. 15 and 16), with the
       minibatch's :math:`\mu` and :math:`\sigma` in training and running averages in evaluation.

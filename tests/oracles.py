@@ -1,8 +1,8 @@
 """Float64 NumPy oracles of the layers: slow, literal, and independent of torch.
 
 Every vector is written out (patches are gathered by index), its mean is literally subtracted, the paper's
-constant is literally appended after that, and the quotient of Equation 3 is formed. Gradients are Equations 11 and 12 of
-Luo et al. (arXiv:1702.05870), summed over the pairs a vector takes part in.
+constant is literally appended after that, and the quotient of Equation 3 is formed. Gradients are Equations
+11 and 12 of Luo et al. (arXiv:1702.05870), summed over the pairs a vector takes part in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Centering keeps its digits when the mean is far above the spread, and removes the mean whatever the constant."""
+"""Centering keeps its digits when the mean is far above the spread, and no constant lets the mean back in."""
 
 from __future__ import annotations
 
@@ -125,9 +125,8 @@ def test_the_limit_of_small_constants_is_pearsons_correlation(constant: float, c
     draw = np.random.default_rng(components)
     x, w = draw.normal(size=(2, 40, components))
     x, w = (rows * draw.uniform(0.1, 10, (40, 1)) + draw.uniform(-1000, 1000, (40, 1)) for rows in (x, w))
-    found = numbers(
-        functional.cosine_linear(torch.tensor(x), torch.tensor(w), centered=True, constant=constant)
-    )
+    rows = torch.tensor(x), torch.tensor(w)
+    found = numbers(functional.cosine_linear(*rows, centered=True, constant=constant))
     pearson = torch.corrcoef(torch.tensor(np.concatenate([x, w]))).numpy()[:40, 40:]
     spread_x, spread_w = (np.sqrt(np.square(rows - rows.mean(1, keepdims=True)).sum(1)) for rows in (x, w))
     bound = (constant / spread_x[:, None] + constant / spread_w) ** 2 / 2
@@ -138,7 +137,7 @@ def test_the_limit_of_small_constants_is_pearsons_correlation(constant: float, c
 
 
 def test_two_components_show_that_the_bound_is_sharp() -> None:
-    """Opposite vectors of equal spread: -1 becomes (k^2 - s^2) / (k^2 + s^2), which differs by 2 k^2 / s^2."""
+    """Opposite vectors of equal spread: -1 becomes (k^2 - s^2) / (k^2 + s^2), about 2 k^2 / s^2 more."""
     x = torch.tensor([[1e3 - 1.0, 1e3 + 1.0]], dtype=torch.float64)
     for constant in (1e-2, 1e-3):
         output = functional.cosine_linear(x, -x, centered=True, constant=constant)

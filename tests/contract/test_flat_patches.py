@@ -40,7 +40,7 @@ def upstream(output: Tensor) -> Tensor:
 @pytest.mark.parametrize("top", [1.0, 255.0])
 @pytest.mark.parametrize("graph", [False, True], ids=["", "graph"])
 def test_flat_patches_of_a_bright_image(top: float, padding: int, dtype: torch.dtype, graph: bool) -> None:
-    """With padding 4 whole patches lie outside of the image. Black is 1.0 instead of 3e-5 if rounding decides."""
+    """With padding 4 whole patches lie outside of the image. If rounding decides, 3e-5 becomes 1."""
     x, w = photographs(top, dtype)
     output = cosine_conv2d(x.requires_grad_(), w.requires_grad_(), padding=padding, **OPTIONS)
     g, arguments = upstream(output), (numbers(x), numbers(w))
@@ -48,7 +48,7 @@ def test_flat_patches_of_a_bright_image(top: float, padding: int, dtype: torch.d
     eps = torch.finfo(dtype).eps
     np.testing.assert_allclose(numbers(output), expected, rtol=0, atol=4 * eps)
     right = oracles.convolution_gradients(*arguments, numbers(g), padding=padding, **OPTIONS)
-    # Where a graph is kept, a pixel's gradient has what goes along flat patches subtracted, which is rounding.
+    # Where a graph is kept, what goes along flat patches is subtracted from the pixels: rounding again.
     found = torch.autograd.grad(output, (x, w), g, create_graph=graph)
     for tensor, oracle, epsilons in zip(found, right, (8 * max(4.0, top) if graph else 32, 16), strict=True):
         np.testing.assert_allclose(

@@ -242,7 +242,7 @@ def test_with_small_constants_it_tends_to_the_correlation() -> None:
         size_w, size_x = (np.sqrt(d) * v.std(1, keepdims=True) for v in (w, x))
         bound = 10.0 ** (-2 * power) / 2 * (1 / size_x + 1 / size_w.T) ** 2
         gaps = np.abs(package(w, x, constant=10.0**-power) - np.corrcoef(x, w)[:30, 30:])
-        # Means of a thousand leave 1e-13 of the components: twice that for the two vectors, over their lengths.
+        # The rounding of means of a thousand, 1e-13, over the lengths.
         assert (gaps <= bound + 1e-12 * np.maximum(1, 1 / size_x + 1 / size_w.T) ** 2).all()
 
 

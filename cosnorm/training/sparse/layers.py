@@ -34,7 +34,7 @@ class _Pass(NamedTuple):
 
 
 class _Reciprocals(NamedTuple):
-    """Reciprocal lengths of the vectors with their constant, and with 0 for those that are nothing else."""
+    """Reciprocal lengths of the vectors with their constant; and 0 where a centered one is nothing else."""
 
     whole: Tensor
     inner: Tensor
@@ -224,16 +224,16 @@ class _SparseDirections(SparseLayer):
     constant: float = 0.0
 
     def _map(self, batch: SparseBatch, products: Tensor) -> Tensor:
-        dtype, means = products.dtype, (batch.moments.mean * self.in_features, self.table.moments().mean)
-        inputs, weights = self._input_reciprocals(batch), self._weight_reciprocals()
+        dtype, appended = products.dtype, self.constant**2
+        reciprocals = self._input_reciprocals(batch), self._weight_reciprocals()
         if self.centered:
-            products = products.addr(means[0].to(dtype), means[1].to(dtype), alpha=-1)
-        output = products * inputs.inner.to(dtype).unsqueeze(1)
-        output.mul_(weights.inner.to(dtype))
-        if self.constant:
-            appended = (self.constant * each.whole.to(dtype) for each in (inputs, weights))
-            output.addr_(*appended)
-        return output
+            means = batch.moments.mean * self.in_features, self.table.moments().mean
+            products = products.addr(*(mean.to(dtype) for mean in means), alpha=-1)
+            # The products of a vector of equal numbers are rounding, and it may be as short as the constant.
+            flat_inputs, flat_weights = (each.inner == 0 for each in reciprocals)
+            products.masked_fill_(flat_inputs.unsqueeze(1) | flat_weights, 0.0)
+        inputs, weights = (each.whole.to(dtype) for each in reciprocals)
+        return (products + appended).mul_(inputs.unsqueeze(1)).mul_(weights)
 
     def _descend(self, gradient: Tensor, rate: float, seen: _Pass) -> None:
         dtype, batch = gradient.dtype, seen.batch
@@ -312,7 +312,7 @@ class SparseCosine(_SparseDirections):
         else:
             squares = spread + features * mean.square()
         whole = _reciprocal_roots(squares + self.constant**2, torch.finfo(self.table.values.dtype).tiny)
-        return _Reciprocals(whole, whole.masked_fill(squares == 0, 0.0))
+        return _Reciprocals(whole, whole.masked_fill(squares == 0, 0.0) if self.centered else whole)
 
 
 def _reciprocal_roots(squares: Tensor, least: float = 0.0) -> Tensor:
