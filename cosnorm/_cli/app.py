@@ -12,6 +12,10 @@ from cosnorm._cli.bench import HELP as BENCH_HELP
 from cosnorm._cli.bench import bench as run_bench
 from cosnorm._cli.listing import show_experiment, show_experiments
 from cosnorm._cli.progress import Bars
+from cosnorm._cli.reproduce import HELP as REPRODUCE_HELP
+from cosnorm._cli.reproduce import Options as ReproduceOptions
+from cosnorm._cli.reproduce import reproduce_command
+from cosnorm._cli.reproduce_display import ReproduceDisplay
 from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, guarded, run_command
 from cosnorm._cli.show import show_claims, show_data, show_doctor, show_report
 from cosnorm._cli.sweep import HELP as SWEEP_HELP
@@ -64,6 +68,22 @@ def run(
 ) -> None:
     """Run an experiment and keep one record per run; runs that have a record already are skipped."""
     raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads, supersede))
+
+
+@app.command()
+def reproduce(
+    scale: Annotated[str, typer.Option(help=REPRODUCE_HELP["scale"])] = "paper",
+    stage: Annotated[int | None, typer.Option(help=REPRODUCE_HELP["stage"])] = None,
+    claims: Annotated[str | None, typer.Option(help=REPRODUCE_HELP["claims"])] = None,
+    budget: Annotated[str | None, typer.Option(help=REPRODUCE_HELP["budget"])] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=REPRODUCE_HELP["dry_run"])] = False,
+    threads: Annotated[int | None, typer.Option(help=REPRODUCE_HELP["threads"])] = None,
+    records: Annotated[Path, typer.Option(help=REPRODUCE_HELP["records"])] = DEFAULT_RECORDS,
+    device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
+) -> None:
+    """Repeat the paper: make every run that a verdict still needs, in the order of what it decides."""
+    options = ReproduceOptions(scale, stage, claims, budget, dry_run, threads, records, device)
+    raise typer.Exit(reproduce_command(ReproduceDisplay(), options))
 
 
 @app.command()

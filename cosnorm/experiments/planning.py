@@ -23,6 +23,8 @@ class Plan:
         As for :func:`cosnorm.experiments.run`.
     records
         The folder that is asked first where records choose learning rates.
+    only
+        The runs, where they are not all techniques with all seeds.
     """
 
     experiment: Experiment
@@ -31,12 +33,15 @@ class Plan:
     seeds: tuple[int, ...]
     device: torch.device
     records: Path | str | None = None
+    only: tuple[tuple[str, int], ...] = ()
     #: What was settled stays: records that are written later must not change the rate of a run.
     _replicas: dict[tuple[str, int], Replica] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def runs(self) -> list[tuple[str, int]]:
         """Technique and seed of every run, all techniques of one seed before the next seed."""
+        if self.only:
+            return list(self.only)
         return [(technique, seed) for seed in self.seeds for technique in self.techniques]
 
     def replica(self, technique: str, seed: int) -> Replica:

@@ -236,7 +236,8 @@ class Running(Hooks):
 
     def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
         """Make the runs that the engine does not train, one after the other."""
-        for index, (technique, seed) in enumerate(self.missing):
+        for index, run in enumerate(self.missing):
+            ((technique, seed),) = self.home(run).runs
             if self.start(index):
                 curves = fitter.fit(self.dataset, technique, seed)
                 self.epoch(index, replicas[index], curves)
