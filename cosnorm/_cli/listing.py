@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cosnorm import evidence, experiments
-from cosnorm.evidence.table import network
+from cosnorm import claims, evidence, experiments
+from cosnorm.evidence import network
 from cosnorm.experiments import Experiment, Printed, Scale
 from cosnorm.experiments.costing import run_operations
 
@@ -47,7 +47,7 @@ def show_experiment(name: str) -> None:
 def _facts(experiment: Experiment) -> list[str]:
     facts = [
         f"Recorded: {experiment.recorded}.",
-        f"Claims it informs: {', '.join(map(str, experiment.claims))}.",
+        f"Claims that it decides: {', '.join(claims.of(experiment.name)) or 'none'}.",
         f"Weights start with standard deviation {experiment.std:g}; the cosines' constant is "
         f"{experiment.constant:g}.",
     ]

@@ -35,5 +35,4 @@ EXPERIMENT = fair(
             "scale paper.",
         ),
     },
-    claims=(8, 9),
 )

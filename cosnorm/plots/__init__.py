@@ -4,7 +4,7 @@ from cosnorm.plots.clock import error_against_time
 from cosnorm.plots.cost import relative_times
 from cosnorm.plots.curves import test_error_curves
 from cosnorm.plots.depths import by_depth, curves_by_depth, lowest_by_depth
-from cosnorm.plots.fair import paired_differences
+from cosnorm.plots.fair import differences
 from cosnorm.plots.gallery import pictures
 from cosnorm.plots.identity import (
     COLORS,
@@ -59,7 +59,7 @@ __all__ = [
     "noise_curves",
     "norm_of",
     "overfitting",
-    "paired_differences",
+    "differences",
     "percentiles",
     "pictures",
     "place_in_distribution",

@@ -39,7 +39,7 @@ def test_differences_are_paired_by_seed() -> None:
 
 
 def test_means_and_intervals_drawn() -> None:
-    axes = plots.paired_differences(records(), level=0.9, title="A").axes[0]
+    axes = plots.differences(records(), level=0.9, title="A").axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["batch norm", "cosine"]
     for technique, values in differences(records()).items():
         thin, thick, mark = (x for x in axes.lines if x.get_color() == plots.COLORS[technique])
@@ -50,14 +50,14 @@ def test_means_and_intervals_drawn() -> None:
 
 
 def test_names_are_black_where_all_intervals_together_leave_zero_out() -> None:
-    colors = [text.get_color() for text in plots.paired_differences(records()).axes[0].get_yticklabels()]
+    colors = [text.get_color() for text in plots.differences(records()).axes[0].get_yticklabels()]
     assert colors == [plots.REFERENCE, "black"]
     # One interval alone would leave 0 out, the two together do not.
     close = {"none": (200, 200, 200), "cosine": (190, 192, 197), "batch": (150, 200, 300)}
     made = [make_record(t, k, [end, end]) for t, row in close.items() for k, end in enumerate(row)]
     values = differences(made)["cosine"]
     assert half(values, 0.90) < -np.mean(values) < half(values, 0.95)
-    labels = plots.paired_differences(made, level=0.9).axes[0].get_yticklabels()
+    labels = plots.differences(made, level=0.9).axes[0].get_yticklabels()
     assert {text.get_color() for text in labels} == {plots.REFERENCE}
 
 
@@ -73,28 +73,26 @@ def test_together_they_hold_as_often_as_they_say() -> None:
 
 
 def test_one_seed_has_a_mark_and_no_interval() -> None:
-    axes = plots.paired_differences([make_record("none", 0, [9, 9]), make_record("cosine", 0, [7, 7])]).axes[
-        0
-    ]
+    axes = plots.differences([make_record("none", 0, [9, 9]), make_record("cosine", 0, [7, 7])]).axes[0]
     drawn = [line for line in axes.lines if line.get_color() == plots.COLORS["cosine"]]
     assert [list(line.get_xdata()) for line in drawn] == [[-2.0]]
 
 
 def test_refuses_nothing_mixtures_and_strangers() -> None:
     with pytest.raises(ValueError, match="at least one record"):
-        plots.paired_differences([])
+        plots.differences([])
     with pytest.raises(ValueError, match="one experiment at one scale"):
-        plots.paired_differences([make_record("none", 0, [1]), make_record("none", 0, [1], scale="paper")])
+        plots.differences([make_record("none", 0, [1]), make_record("none", 0, [1], scale="paper")])
     with pytest.raises(ValueError, match="shares a seed with 'layer'"):
-        plots.paired_differences(records(), "layer")
+        plots.differences(records(), "layer")
 
 
 def test_same_svg_twice() -> None:
-    one, two = (plots.to_svg(plots.paired_differences(records(), title="A")) for _ in range(2))
+    one, two = (plots.to_svg(plots.differences(records(), title="A")) for _ in range(2))
     assert one == two
 
 
 def test_every_technique_can_be_drawn() -> None:
     made = [make_record(name, seed, [9 + seed, 9]) for name in plots.MARKERS for seed in (0, 1)]
-    axes = plots.paired_differences(made).axes[0]
+    axes = plots.differences(made).axes[0]
     assert len(axes.get_yticklabels()) == len(plots.MARKERS) - 1
