@@ -10,7 +10,7 @@ import argparse
 import json
 import subprocess
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cosnorm import claims, evidence
@@ -40,7 +40,7 @@ def updated(states: tuple[Rules, ...], what: str, commit: str, records: int) -> 
         return states if states[-1].commit else (*states[:-1], replace(states[-1], commit=commit))
     if not what:
         raise ValueError('the rules have changed: say what and why, python -m tools.rules "..."')
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     return (*states, Rules(digest, now, "", records, what))
 
 
@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = json.dumps([asdict(state) for state in states], indent=1) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
     print(
-        f"wrote {TARGET}: {len(states)} states, the last of {states[-1].date}, commit {states[-1].commit or 'open'}"
+        f"wrote {TARGET}: {len(states)} states, the last of {states[-1].date}, commit "
+        f"{states[-1].commit or 'open'}"
     )
     return 0
 

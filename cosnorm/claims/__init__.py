@@ -1,8 +1,8 @@
 """The claim ledger: what the paper and the related work say, and what the records say to it.
 
-Each claim carries its rule: the statistic, the threshold and the test. The rules were fixed before there was any
-record at the paper's length, though not before those at scale short; :func:`rules` lists every change since.
-Verdicts are computed from the records, and smoke records never judge.
+Each claim carries its rule: the statistic, the threshold and the test. The rules were fixed before there was
+any record at the paper's length, though not before those at scale short; :func:`rules` lists every change
+since. Verdicts are computed from the records, and smoke records never judge.
 """
 
 from cosnorm.claims._judging import Run

@@ -58,8 +58,10 @@ def _steadier(experiment: str) -> Iterator[Contrast]:
                 rivals=(rival,),
                 late=True,
                 says=(
-                    f"the errors of cosine vary less than those of {spoken(rival)}, by a standard deviation of {{}}",
-                    f"the errors of cosine vary more than those of {spoken(rival)}, by a standard deviation of {{}}",
+                    f"the errors of cosine vary less than those of {spoken(rival)}, by a standard deviation "
+                    f"of {{}}",
+                    f"the errors of cosine vary more than those of {spoken(rival)}, by a standard deviation "
+                    f"of {{}}",
                 ),
             )
 
@@ -107,22 +109,24 @@ CLAIMS = (
         paper="variances over the last epochs, MNIST: "
         f"{printed('mnist', tuple(experiments.get('mnist').printed), 'variance')}; 20 Newsgroups: "
         f"{printed('newsgroups', tuple(experiments.get('newsgroups').printed), 'variance')}",
-        rule="Standard deviation of the test errors over the last epochs of a run, cosine minus each rival of "
-        "which the paper prints a larger variance, below 0. The claim is about networks that have come to rest, "
-        "so every run of less than half the paper's length is too early.",
+        rule="Standard deviation of the test errors over the last epochs of a run, cosine minus each rival "
+        "of which the paper prints a larger variance, below 0. The claim is about networks that have come "
+        "to rest, so every run of less than half the paper's length is too early.",
         comparisons=(*_steadier("mnist"), *_steadier("newsgroups")),
         chapters=(12, 16),
     ),
     Claim(
         number=4,
         title="with ReLU no scale or shift is needed",
-        statement="A cosine layer followed by ReLU gains nothing from a learned scale and shift of each unit.",
+        statement="A cosine layer followed by ReLU gains nothing from a learned scale and shift of each "
+        "unit.",
         source="Luo et al. (2017), sections 1 and 4",
         paper="",
-        rule="Test errors of cosine with a scale and a shift, which have a learning rate of their own, minus "
-        "those of plain cosine, each at rates chosen on held-out images. It is non-inferiority, tested from one "
-        f"side: above \u2212{MARGIN:g} errors, so that a gain of a tenth of a percentage point is excluded. The "
-        "network with scale and shift must have converged, because it contains the other one.",
+        rule="Test errors of cosine with a scale and a shift, which have a learning rate of their own, "
+        "minus those of plain cosine, each at rates chosen on held-out images. It is non-inferiority, "
+        f"tested from one side: above \u2212{MARGIN:g} errors, so that a gain of a tenth of a percentage "
+        "point is excluded. The network with scale and shift must have converged, because it contains the "
+        "other one.",
         comparisons=(
             errors(
                 "relatives",
@@ -142,8 +146,8 @@ CLAIMS = (
         statement="A cosine network makes fewer test errors with each weight layer, from two to five.",
         source="Luo et al. (2017), section 5.1.4 and Figure 5",
         paper=f"lowest errors {printed('depth', _NETWORKS, 'minimum')}",
-        rule="Test errors of each depth minus those of the next smaller one, and the slope of the errors over "
-        "the depths, below 0. The paper's minima were chosen on the test set, so scores are compared.",
+        rule="Test errors of each depth minus those of the next smaller one, and the slope of the errors "
+        "over the depths, below 0. The paper's minima were chosen on the test set, so scores are compared.",
         comparisons=(
             *(errors("depth", deeper, shallower) for shallower, deeper in pairwise(_NETWORKS)),
             Contrast(
@@ -176,10 +180,10 @@ CLAIMS = (
         source="Luo et al. (2017), section 5.2 and Figure 6",
         paper=f"lowest 0.419 at epoch 7, mean at the end {printed('newsgroups', ('batch',), 'mean')}, "
         "shares of test documents",
-        rule="The rise of a run is its score less its lowest test error, which cannot be negative; so the rise "
-        "of batch norm is compared with that of cosine, and the difference must be above 0. And since the epoch "
-        "of its fewest test errors, the training errors of batch norm must have fallen: change below 0. A rise "
-        "takes time, so every run of less than half the paper's length is too early.",
+        rule="The rise of a run is its score less its lowest test error, which cannot be negative; so the "
+        "rise of batch norm is compared with that of cosine, and the difference must be above 0. And since "
+        "the epoch of its fewest test errors, the training errors of batch norm must have fallen: change "
+        "below 0. A rise takes time, so every run of less than half the paper's length is too early.",
         comparisons=(
             Contrast(
                 "rise, batch \u2212 cosine",
@@ -213,14 +217,14 @@ CLAIMS = (
     Claim(
         number=13,
         title="weight norm hardly helps on MNIST",
-        statement="With its gain fixed to 1 and without learned hidden biases, weight normalization has about "
-        "the error of the plain network.",
+        statement="With its gain fixed to 1 and without learned hidden biases, weight normalization has "
+        "about the error of the plain network.",
         source="Luo et al. (2017), section 5.1.1 and Table 1",
         paper=f"mean errors {printed('mnist', ('weight', 'none'), 'mean')}",
         rule="Test errors of weight norm minus those of the plain network, each at the paper's rate. It is "
         f"equivalence, two one-sided tests: between \u2212{MARGIN:g} and +{MARGIN:g} errors, a tenth of a "
-        "percentage point. Both must have learned: a network that stays near guessing does not say what weight "
-        "norm does.",
+        "percentage point. Both must have learned: a network that stays near guessing does not say what "
+        "weight norm does.",
         comparisons=(
             errors(
                 "mnist",
@@ -236,12 +240,12 @@ CLAIMS = (
     Claim(
         number=25,
         title="cosine beats the plain network when both rates are searched alike",
-        statement="Cosine makes fewer test errors than the plain network when both get their learning rate from "
-        "one search on held-out training examples.",
+        statement="Cosine makes fewer test errors than the plain network when both get their learning rate "
+        "from one search on held-out training examples.",
         source="the question of chapter 19; Luo et al. (2017) report each technique's best of unequal rates",
         paper="",
-        rule="Test errors of cosine minus those of the plain network, each at the rate with the fewest errors on "
-        "held-out examples in one grid, on MNIST, on 20 Newsgroups and on CIFAR-10, below 0.",
+        rule="Test errors of cosine minus those of the plain network, each at the rate with the fewest "
+        "errors on held-out examples in one grid, on MNIST, on 20 Newsgroups and on CIFAR-10, below 0.",
         comparisons=tuple(
             errors(name, "cosine", "none") for name in ("relatives", "fair_newsgroups", "fair_cifar10")
         ),
@@ -263,13 +267,13 @@ CLAIMS = (
     Claim(
         number=29,
         title="the paper's CIFAR-10 baseline is weaker than the network it came from",
-        statement="The plain network of TensorFlow's tutorial, whose description the paper repeats, makes fewer "
-        "test errors than the paper's plain network with distorted images.",
+        statement="The plain network of TensorFlow's tutorial, whose description the paper repeats, makes "
+        "fewer test errors than the paper's plain network with distorted images.",
         source="chapter 17; the paper's figure from Table 4",
         paper=f"lowest test error, share: {printed('cifar10', ('none-augmented',), 'minimum')}",
-        rule="The unmodified tutorial network, trained for its 100 000 steps: the lowest test error of every run "
-        "below the paper's lowest. There is no second group, so nothing is tested by chance, and one run is "
-        "enough.",
+        rule="The unmodified tutorial network, trained for its 100 000 steps: the lowest test error of "
+        "every run below the paper's lowest. There is no second group, so nothing is tested by chance, and "
+        "one run is enough.",
         comparisons=(
             Threshold(
                 "lowest errors of the tutorial network",

@@ -1,4 +1,4 @@
-"""Claims 14, 16 and 17: true by construction and checked numerically with the package's layers; no records."""
+"""Claims 14, 16 and 17: true by construction, and checked with the package's own layers."""
 
 from __future__ import annotations
 

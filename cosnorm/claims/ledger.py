@@ -330,7 +330,7 @@ def _seen(effects: Sequence[Effect]) -> str:
 
 
 def _aside(effect: Effect) -> str:
-    """The interval as sizes: "fewer" and "more" stand in the clause, so signs are kept only where it has both."""
+    """The interval as sizes: the clause says "fewer" or "more", so signs stand only where it has both."""
     if effect.low is None or effect.high is None or effect.estimate is None:
         return f" (n = {effect.n})" if effect.estimate is not None and effect.scale in SCALES else ""
     write = text.of_unit(effect.unit)

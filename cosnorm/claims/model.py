@@ -38,18 +38,18 @@ class Effect:
     estimate, low, high
         Mean over seeds and the ends of its interval, in ``unit``; ``None`` where there is none.
     counts
-        Number of pairs, or of the runs in each group; of values where the effect is computed, of rounds where it
-        is timed.
+        Number of pairs, or of the runs in each group; of values where the effect is computed, of rounds where
+        it is timed.
     level
         Probability of the interval: 95 %, or 90 % where a margin is tested from one side or from two.
     p, holm
-        p-value of the test that belongs to the criterion, and after Holm's correction over the claim where that
-        decides; ``None`` where nothing is decided by chance.
+        p-value of the test that belongs to the criterion, and after Holm's correction over the claim where
+        that decides; ``None`` where nothing is decided by chance.
     signed
         Whether the estimate is a difference, written with its sign.
     scale, length
-        Of the records: ``"paper"`` or ``"short"``, and in words after how much training; else ``"computed"`` or
-        ``"measured"``, or empty.
+        Of the records: ``"paper"`` or ``"short"``, and in words after how much training; else ``"computed"``
+        or ``"measured"``, or empty.
     records, devices
         Names of the records that were used, and what they were made on.
     missing

@@ -56,8 +56,8 @@ CLAIMS = (
         statement="Batch normalization after the first layer alone can do better than after every layer.",
         source="the question of chapter 7; no paper's figures",
         paper="",
-        rule=f"On MNIST, {_BEST}: test errors of batch norm after the first layer minus those of batch norm after "
-        "both, below 0.",
+        rule=f"On MNIST, {_BEST}: test errors of batch norm after the first layer minus those of batch norm "
+        "after both, below 0.",
         comparisons=(errors("relatives", "early_batch", "batch"),),
         chapters=(7, 19),
     ),
@@ -67,8 +67,8 @@ CLAIMS = (
         statement="Networks with normalization propagation train with batches of one example.",
         source="Arpit et al. (2016)",
         paper="",
-        rule="Test errors of propagation in batches of one minus those in batches of 100. It is non-inferiority, "
-        f"tested from one side: below {MARGIN:g} errors.",
+        rule="Test errors of propagation in batches of one minus those in batches of 100. It is "
+        f"non-inferiority, tested from one side: below {MARGIN:g} errors.",
         comparisons=(
             Untested(
                 "propagation, batches of one against 100", "no experiment trains it on single examples yet"
@@ -83,8 +83,8 @@ CLAIMS = (
         source="Chiley et al. (2019)",
         paper="",
         rule=f"On MNIST, {_BEST}: test errors of online normalization minus those of batch norm. It is "
-        f"non-inferiority, tested from one side: below {MARGIN:g} errors, a tenth of a percentage point. To be "
-        "better is no failure.",
+        f"non-inferiority, tested from one side: below {MARGIN:g} errors, a tenth of a percentage point. To "
+        "be better is no failure.",
         comparisons=(
             errors(
                 "relatives",

@@ -56,7 +56,7 @@ def movement(record: Record) -> float:
 
 
 def relative_movement(record: Record) -> float:
-    """The same in units of each unit's own distance from the 15th to the 85th percentile, over those epochs."""
+    """The same in units of each unit's own distance from the 15th to the 85th percentile."""
     epochs = _second_half(record)
     units = [
         (
@@ -111,18 +111,18 @@ def harm(record: Record) -> float:
 
 
 def helps_neither(groups: Sequence[Sequence[Record]]) -> str:
-    """Why a difference of gains means nothing: the change is not shown to help the one network or the other."""
+    """Why a difference of gains means nothing: the change is not shown to help either network."""
     for pair in (groups[:2], groups[2:]):
         saved = compare(pair, (1.0, -1.0))
         band = saved.interval
         if band is not None and band.low > 0:
             return ""
     changed = groups[1][0].technique.partition("-")[2]
-    return f"training on {changed} inputs is not shown to save either network any errors, so gains cannot be compared"
+    return f"{changed} training inputs are not shown to save either network any errors: no gains to compare"
 
 
 def _gain(experiment: str, change: str, what: str) -> Contrast:
-    """Errors that a change of the training inputs saves cosine, minus those that it saves the plain network."""
+    """Errors that a change of the training inputs saves cosine, minus those it saves the plain network."""
     names = ("cosine", f"cosine-{change}", "none", f"none-{change}")
     return Contrast(
         f"gain from {what}, cosine \u2212 none",
@@ -238,11 +238,11 @@ CLAIMS = (
         "and from example to example.",
         source="Luo et al. (2017), section 5.1.2 and Figure 3",
         paper="one neuron, shown as curves; no figures",
-        rule="Two ratios of cosine to each rival, below 1. Over time: mean absolute change from epoch to epoch of "
-        "the median over test examples, in the second half of training, over the recorded units of the last "
-        "hidden layer. Over examples: distance from the 15th to the 85th percentile of the median unit, in the "
-        "last epochs. A cosine is at most 1, so this is small by construction: see part b. Logarithms are "
-        "averaged over seeds.",
+        rule="Two ratios of cosine to each rival, below 1. Over time: mean absolute change from epoch to "
+        "epoch of the median over test examples, in the second half of training, over the recorded units of "
+        "the last hidden layer. Over examples: distance from the 15th to the 85th percentile of the median "
+        "unit, in the last epochs. A cosine is at most 1, so this is small by construction: see part b. "
+        "Logarithms are averaged over seeds.",
         comparisons=_stabler(movement, spread, ""),
         chapters=(13,),
     ),
@@ -254,9 +254,9 @@ CLAIMS = (
         "normalization, from epoch to epoch and from example to example.",
         source="Luo et al. (2017), section 5.1.2 and Figure 3, without the advantage of a small range",
         paper="",
-        rule="As part a, but the change over time is divided by the unit's own distance from the 15th to the "
-        "85th percentile, and the spread over examples by the root mean square of the pre-activations: neither "
-        "changes if a layer's outputs are all multiplied by a number.",
+        rule="As part a, but the change over time is divided by the unit's own distance from the 15th to "
+        "the 85th percentile, and the spread over examples by the root mean square of the pre-activations: "
+        "neither changes if a layer's outputs are all multiplied by a number.",
         comparisons=_stabler(relative_movement, relative_spread, ", by its own measure,"),
         chapters=(13,),
     ),
@@ -281,8 +281,8 @@ CLAIMS = (
         f"{printed('mnist', ('cosine',), 'mean')} without; variances "
         f"{printed('noise', ('cosine-dropout',), 'variance')} against "
         f"{printed('mnist', ('cosine',), 'variance')}",
-        rule="Cosine with dropout minus cosine without: test errors, below 0, and their standard deviation over "
-        "the last epochs of a run, above 0.",
+        rule="Cosine with dropout minus cosine without: test errors, below 0, and their standard deviation "
+        "over the last epochs of a run, above 0.",
         comparisons=(
             errors("noise", "cosine-dropout", "cosine", theirs="mnist"),
             Contrast(
@@ -308,11 +308,12 @@ CLAIMS = (
         source="Luo et al. (2017), section 5.3",
         paper="lowest test error, share: "
         f"{printed('cifar10', ('cosine', 'none', 'cosine-augmented', 'none-augmented'), 'minimum')}",
-        rule="The effect, on CIFAR-10: errors that distortion saves cosine minus those that it saves the plain "
-        "network, below 0. The cause, on MNIST: the same for training inputs multiplied by random factors; and "
-        "errors that multiplying the test inputs adds to cosine minus those that it adds to the plain network, "
-        "below 0. A difference of gains counts only if the change of the training inputs is shown to save one of "
-        "the two networks errors: a change that harms cosine more would meet the rule for the wrong reason.",
+        rule="The effect, on CIFAR-10: errors that distortion saves cosine minus those that it saves the "
+        "plain network, below 0. The cause, on MNIST: the same for training inputs multiplied by random "
+        "factors; and errors that multiplying the test inputs adds to cosine minus those that it adds to "
+        "the plain network, below 0. A difference of gains counts only if the change of the training inputs "
+        "is shown to save one of the two networks errors: a change that harms cosine more would meet the "
+        "rule for the wrong reason.",
         comparisons=(
             _gain("cifar10", "augmented", "distorted training images"),
             _gain("magnitude", "scaled", "scaled training inputs"),
@@ -338,11 +339,11 @@ CLAIMS = (
         source="Luo et al. (2017), sections 1 and 5.1",
         paper="rates on MNIST: none 0.1, cosine 10, batch 5, weight 5, max_norm 1",
         rule="Usable: every cosine run of `mnist` at rate 10 finishes with fewer than half the errors of "
-        f"guessing. Tolerated: in a grid of rates from {RATES[0]:g} to at least {RATES[-1]:g}, judged on held-out "
-        "images, the highest usable rate of cosine divided by that of each rival, above 1. Usable means at most "
-        f"{TOLERANCE:g} times the errors at the technique's best rate. A usable rate is known to a step of the "
-        "grid, and the variance of a uniform logarithm over such a step is added to that between seeds. Whether a "
-        "rate can be used shows in the first epochs, so no run is too early.",
+        f"guessing. Tolerated: in a grid of rates from {RATES[0]:g} to at least {RATES[-1]:g}, judged on "
+        "held-out images, the highest usable rate of cosine divided by that of each rival, above 1. Usable "
+        f"means at most {TOLERANCE:g} times the errors at the technique's best rate. A usable rate is known "
+        "to a step of the grid, and the variance of a uniform logarithm over such a step is added to that "
+        "between seeds. Whether a rate can be used shows in the first epochs, so no run is too early.",
         comparisons=(
             Threshold(
                 "cosine at rate 10",
@@ -358,13 +359,14 @@ CLAIMS = (
     Claim(
         number=28,
         title="with dropout too, cosine makes fewer errors than the plain network",
-        statement="A cosine network with dropout makes fewer test errors than the plain network with dropout.",
+        statement="A cosine network with dropout makes fewer test errors than the plain network with "
+        "dropout.",
         source="Luo et al. (2017), Table 2",
         paper=f"mean errors {printed('noise', ('cosine-dropout', 'none-dropout'), 'mean')}",
-        rule="Test errors of cosine with dropout minus those of the plain network with dropout, below 0, in both "
-        "conventions: kept units scaled up in training, or outputs scaled down in testing. The paper does not say "
-        "which it used, but its plain network trained; so a convention in which ours never learns does not count, "
-        "and the claim holds if every other one holds.",
+        rule="Test errors of cosine with dropout minus those of the plain network with dropout, below 0, in "
+        "both conventions: kept units scaled up in training, or outputs scaled down in testing. The paper "
+        "does not say which it used, but its plain network trained; so a convention in which ours never "
+        "learns does not count, and the claim holds if every other one holds.",
         comparisons=(
             errors("noise", "cosine-dropout", "none-dropout"),
             errors("noise", "cosine-dropout", "none-dropout-scaled"),

@@ -19,8 +19,8 @@ class Reach:
     target
         Mean over the runs of the number of errors to get down to.
     steps
-        Mean, over the runs that did, of the steps until the first evaluation with no more errors; ``None`` if no
-        run did. It is too large by up to the distance between two evaluations.
+        Mean, over the runs that did, of the steps until the first evaluation with no more errors; ``None`` if
+        no run did. It is too large by up to the distance between two evaluations.
     n, runs
         Runs that did, and runs that had a target. Those that diverged are not among them.
     """
@@ -52,7 +52,7 @@ class Arrival:
 
     @property
     def log(self) -> float:
-        """Expected logarithm of the steps if all steps between are equally likely; of all, if it never was."""
+        """Expected logarithm of the steps if all between are equally likely; of all steps if it never was."""
         if not self.reached:
             return math.log(self.after)
         if not self.after:
@@ -68,7 +68,7 @@ class Arrival:
 
 
 def errors_by_step(record: Record) -> list[tuple[int, int]]:
-    """Steps and test errors of every evaluation: after each epoch, and between where the run recorded that."""
+    """Steps and test errors of every evaluation: after each epoch, and between if the run recorded it."""
     per_epoch, every = steps_of_epoch(record), record.settings.get("error_steps")
     found = {per_epoch * epoch: errors for epoch, errors in enumerate(record.curves["test_error"], 1)}
     if every and "test_error_steps" in record.curves:

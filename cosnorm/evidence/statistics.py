@@ -1,18 +1,19 @@
-"""What a run is scored by, and THE statistics of the project: intervals, differences, tests, Holm's correction.
+"""The score of a run, and THE statistics of the project: intervals, differences, tests, Holm's correction.
 
-Claims, the register, tables and figures all take their differences from here, so that one rule decides how two
-groups of runs are compared.
+Claims, the register, tables and figures all take their differences from here, so that one rule decides how
+two groups of runs are compared.
 
-**Score.** At the paper's length a run is scored by its mean test error over the last epochs (50 in the paper).
-A shorter run is scored by the median of its last evaluations, because a single minibatch just before an
-evaluation can cost hundreds of errors: the last quarter of its epochs, at least three, never more than half.
+**Score.** At the paper's length a run is scored by its mean test error over the last epochs (50 in the
+paper). A shorter run is scored by the median of its last evaluations, because a single minibatch just before
+an evaluation can cost hundreds of errors: the last quarter of its epochs, at least three, never more than
+half.
 
-**Pairing.** Runs with one seed share the order of their examples. Differences are taken seed by seed only where
-that helps and nothing else differs: in the experiments of :data:`PAIRED`, if the runs of every common seed were
-made on one machine by one commit. Otherwise the groups are independent and Welch's test compares them. Whether
-pairing helps was decided once for each kind of experiment, from the variance of paired differences divided by
-that of unpaired ones in the runs at scale short (0.34 on 20 Newsgroups, 0.13 for scaled inputs, 0.92 on MNIST,
-0.98 in the fair comparison), and never from the comparison at hand.
+**Pairing.** Runs with one seed share the order of their examples. Differences are taken seed by seed only
+where that helps and nothing else differs: in the experiments of :data:`PAIRED`, if the runs of every common
+seed were made on one machine by one commit. Otherwise the groups are independent and Welch's test compares
+them. Whether pairing helps was decided once for each kind of experiment, from the variance of paired
+differences divided by that of unpaired ones in the runs at scale short (0.34 on 20 Newsgroups, 0.13 for
+scaled inputs, 0.92 on MNIST, 0.98 in the fair comparison), and never from the comparison at hand.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Difference:
     mean
         Of the values, or the first group's minus the second's; below 0 the first has less.
     error, freedom
-        Standard error of that mean and its degrees of freedom; ``None`` with too few runs. The error is 0 where
-        all seeds agree exactly.
+        Standard error of that mean and its degrees of freedom; ``None`` with too few runs. The error is 0
+        where all seeds agree exactly.
     counts
         Number of pairs, or of the runs in each group.
     paired
@@ -171,7 +172,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
 
 
 def prediction(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    r"""Interval for one further value, :math:`\bar v \pm t_{n-1}\, s \sqrt{1 + 1/n}`; else as :func:`interval`."""
+    r"""Interval for one further value, :math:`\bar v \pm t_{n-1}\, s \sqrt{1 + 1/n}`."""
     band = interval(values, level)
     if band is None:
         return None
@@ -241,8 +242,8 @@ def contrast(
 ) -> Difference:
     r"""A weighted sum :math:`\sum_g c_g \bar v_g` of group means, by seed or with Welch's degrees of freedom.
 
-    Unpaired, its squared error is :math:`\sum_g c_g^2 s_g^2 / n_g` and its degrees of freedom are those of Welch
-    and Satterthwaite; paired, it is the mean of one weighted sum for each common seed.
+    Unpaired, its squared error is :math:`\sum_g c_g^2 s_g^2 / n_g` and its degrees of freedom are those of
+    Welch and Satterthwaite; paired, it is the mean of one weighted sum for each common seed.
 
     Parameters
     ----------

@@ -28,8 +28,8 @@ EXPERIMENT = Experiment(
     title="Test errors on CIFAR-10 of a convolutional network, with and without distorted images",
     techniques={
         "none": Technique(0.01, "paper", settings={"images": STILL}),
-        # The paper counts the steps of its baselines only: 66 000, and 234 000 on distorted images. What it says
-        # of cosine is over after 2000 steps; its curve is followed for 24 000.
+        # The paper counts the steps of its baselines only: 66 000, and 234 000 on distorted images. What it
+        # says of cosine is over after 2000 steps; its curve is followed for 24 000.
         "cosine": Technique(10.0, "paper", settings={"images": STILL}, full_steps=24_000),
         "centered": Technique(10.0, "ours", settings={"images": STILL}, full_steps=24_000),
         "none-augmented": _distorted("none", 0.01, "paper"),

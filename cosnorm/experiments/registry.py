@@ -146,7 +146,8 @@ class Experiment:
     printed_epochs
         How many epochs the paper's figures took; ``None`` where it does not say.
     full_epochs
-        Epochs that count as the paper's length: a run of less than half of them may be too early for a verdict.
+        Epochs that count as the paper's length: a run of less than half of them may be too early for a
+        verdict.
     """
 
     name: str

@@ -24,10 +24,10 @@ def differences(
 ) -> Figure:
     r"""Test errors of each technique minus the baseline's, fewest errors on top.
 
-    Differences are those of :func:`cosnorm.evidence.difference`. The thick line is the interval of one at ``level``; the thin one, for :math:`m`
-    techniques, the same at :math:`1 - (1 - \text{level}) / m`, so that by Bonferroni's inequality all of
-    them hold together with probability ``level``. Names in black, and lines in full color, have the thin
-    line on one side of 0.
+    Differences are those of :func:`cosnorm.evidence.difference`. The thick line is the interval of one at
+    ``level``; the thin one, for :math:`m` techniques, the same at :math:`1 - (1 - \text{level}) / m`, so that
+    by Bonferroni's inequality all of them hold together with probability ``level``. Names in black, and lines
+    in full color, have the thin line on one side of 0.
 
     Parameters
     ----------

@@ -41,8 +41,9 @@ POINTS = (
             Reading("weight norm learns one", "mnist", {"cosine": "cosine", "weight": "weight-biased"}),
         ),
         reason="The sentence speaks of a denominator, so it is about the techniques that have one: cosine, "
-        "centered cosine and weight norm have no learned hidden bias. Batch norm and layer norm keep the shift "
-        "of their own papers. With a learned bias, units of weight norm die at the paper's rate: see chapter 6.",
+        "centered cosine and weight norm have no learned hidden bias. Batch norm and layer norm keep the "
+        "shift of their own papers. With a learned bias, units of weight norm die at the paper's rate: see "
+        "chapter 6.",
         chapter=6,
     ),
     OpenPoint(
@@ -54,8 +55,8 @@ POINTS = (
             _ours("learned biases", "cosine", "none", "max_norm"),
             _other("no biases", "unbiased", ("none", "max_norm"), ("cosine",)),
         ),
-        reason="These two divide by nothing, so the sentence does not concern them, and they have the learned "
-        "biases from 0 that such networks usually have.",
+        reason="These two divide by nothing, so the sentence does not concern them, and they have the "
+        "learned biases from 0 that such networks usually have.",
         chapter=6,
     ),
     OpenPoint(

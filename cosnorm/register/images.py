@@ -101,10 +101,11 @@ POINTS = (
         key="rate-decay",
         question="Was the tutorial's decay of the learning rate kept?",
         section="5.3",
-        paper="The learning rate of cosine is 10 and that of the baseline 0.01; section 5.1 says that no rate is dynamic.",
+        paper="The learning rate of cosine is 10 and that of the baseline 0.01; section 5.1 says that no "
+        "rate is dynamic.",
         readings=(Reading("constant"), Reading("lowered in steps")),
-        reason="The tutorial starts at 0.1 and lowers its rate tenfold every 350 epochs, first after 136 718 steps. We keep "
-        "rates constant, as section 5.1 says of MNIST.",
+        reason="The tutorial starts at 0.1 and lowers its rate tenfold every 350 epochs, first after 136 "
+        "718 steps. We keep rates constant, as section 5.1 says of MNIST.",
         missing="`cifar10` with a learning rate that is lowered",
         chapter=17,
     ),
@@ -114,7 +115,8 @@ POINTS = (
         section="5.3",
         paper="No other sophisticated technique was used.",
         readings=(Reading("no weight decay"), Reading("0.004 on the two dense layers")),
-        reason="We take the sentence to exclude it. Behind a cosine, decay would change the effective learning rate.",
+        reason="We take the sentence to exclude it. Behind a cosine, decay would change the effective "
+        "learning rate.",
         missing="`cifar10` with weight decay",
         chapter=17,
     ),
@@ -144,7 +146,8 @@ POINTS = (
         section="5.3",
         paper="Test errors are given as shares to three digits.",
         readings=(Reading("10 000 images once"), Reading("79 batches of 128")),
-        reason="The tutorial evaluates 79 batches of 128, which are 10 112 images, every 1000 steps. We count each image once.",
+        reason="The tutorial evaluates 79 batches of 128, which are 10 112 images, every 1000 steps. We "
+        "count each image once.",
         fact=answers.counted_twice,
         missing="the paper's error counts",
         chapter=17,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cosnorm.claims.cost import CASES
+from cosnorm.claims.sources import BENCHMARK
 
 from cosnorm import benchmarking, claims
 from cosnorm.benchmarking import Comparison, Cost, Result
-from cosnorm.claims.cost import CASES
-from cosnorm.claims.sources import BENCHMARK
 from cosnorm.record import RecordError
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cosnorm.claims.criteria import Less, More, Within
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from cosnorm import claims
 from cosnorm.claims import depth, exact, images, preactivations, rates, text
-from cosnorm.claims.criteria import Less, More, Within
 
 from .made import made, put, settled
 
