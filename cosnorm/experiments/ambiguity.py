@@ -100,7 +100,6 @@ EXPERIMENT = replace(
             note="The paper's network, data, epochs and rates, the same rate for every reading.",
         ),
     },
-    claims=(1, 2),
     printed={},
     source="",
 )

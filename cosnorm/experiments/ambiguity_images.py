@@ -74,7 +74,6 @@ EXPERIMENT = replace(
             note="The paper's network, data and rates, images not distorted; 62 500 steps of 128 images.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
     fractions=False,

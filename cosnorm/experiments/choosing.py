@@ -338,7 +338,6 @@ def sweep(
         scales=scales,
         recorded="loss and number of misclassified examples after every epoch, of training and held-out "
         "examples",
-        claims=(11,),
         printed={},
         source="",
         fractions=False,
@@ -376,7 +375,6 @@ def fair(
     title: str,
     swept: Experiment,
     scales: Mapping[str, Scale],
-    claims: tuple[int, ...],
 ) -> Experiment:
     """The second step: the techniques of ``swept`` on ``base``, each at the rate that its records call for.
 
@@ -393,7 +391,6 @@ def fair(
         scales={
             key: replace(scale, rates={}, rates_from=f"{swept.name}/{key}") for key, scale in scales.items()
         },
-        claims=claims,
         printed={},
         source="",
         fractions=False,

@@ -54,7 +54,6 @@ EXPERIMENT = replace(
             "guessed; 125 000 steps.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
     fractions=False,

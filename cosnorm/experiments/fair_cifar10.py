@@ -37,5 +37,4 @@ EXPERIMENT = fair(
             "scale paper.",
         ),
     },
-    claims=(8, 9),
 )

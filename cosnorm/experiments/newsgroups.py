@@ -74,7 +74,6 @@ EXPERIMENT = Experiment(
     std=0.1,
     constant=1e-4,
     recorded="loss and number of misclassified documents after every epoch, of training and test set",
-    claims=(1, 2, 12),
     printed={
         "none": _printed(0.457, 2.146),
         "cosine": _printed(0.294, 0.301),

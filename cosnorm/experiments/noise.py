@@ -47,7 +47,6 @@ EXPERIMENT = replace(
         "short": mnist.EXPERIMENT.scales["short"],
         "paper": mnist.EXPERIMENT.scales["paper"],
     },
-    claims=(5, 6),
     printed={
         "none-dropout": Printed(127.333, 29.107),
         "none-dropout-scaled": Printed(127.333, 29.107),

@@ -32,7 +32,6 @@ EXPERIMENT = replace(
     recorded="after every epoch loss and errors, and over the test examples the 15th, 50th and 85th "
     "percentile of the pre-activations of the last hidden layer's first units, with the median "
     "spread of all its units",
-    claims=(3,),
     printed={},
     source="Luo et al. (2017), Figure 3",
 )

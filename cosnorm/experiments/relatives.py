@@ -44,7 +44,6 @@ EXPERIMENT = Experiment(
     std=mnist.EXPERIMENT.std,
     constant=mnist.EXPERIMENT.constant,
     recorded="loss and number of misclassified examples after every epoch, of training and test set",
-    claims=(1, 4, 13, 18, 20, 21, 23, 24),
     printed={},
     source="",
     test_examples=mnist.EXPERIMENT.test_examples,

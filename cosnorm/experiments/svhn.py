@@ -43,7 +43,6 @@ EXPERIMENT = replace(
             "carried over from there or guessed; 91 680 steps.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
     test_examples=26_032,

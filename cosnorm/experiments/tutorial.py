@@ -50,7 +50,6 @@ EXPERIMENT = replace(
             "batch of 80 images, whereas the tutorial draws every batch of 128 from a queue.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
 )

@@ -104,8 +104,9 @@ def resting(folder: Path | str | None = None) -> str:
     tails = sorted({r.final["tail"] for r in runs})
     length = f"{tails[0]}" if len(tails) == 1 else f"{tails[0]} to {tails[-1]}"
     return (
-        f"{len(still)} of {len(runs)} stored runs end with the same number of test errors in each of their "
-        f"last {length} epochs; {len(fitted)} of these make no training errors any more."
+        f"{len(still)} of {len(runs)} stored runs of `mnist`, `noise` and `depth` end with the same number "
+        f"of test errors in each of their last {length} epochs; {len(fitted)} of these make no training "
+        "errors any more."
     )
 
 
@@ -134,6 +135,24 @@ def _whitened(images: np.ndarray) -> np.ndarray:
     """Each image minus its mean, over its deviation: x -> (x - mean) / max(std, 1/sqrt(n))."""
     mean, std = images.mean((1, 2, 3), keepdims=True), images.std((1, 2, 3), keepdims=True)
     return (images - mean) / np.maximum(std, 1 / math.sqrt(images[0].size))
+
+
+def counted_twice(folder: Path | str | None = None) -> str:
+    """What counting the first test images twice does to a share of errors."""
+    images, batch = experiments.get("cifar10").test_examples, 128
+    whole = math.ceil(images / batch) * batch
+    twice = whole - images
+    text = (
+        f"{whole // batch} batches of {batch} are {_count(whole)} images, so {twice} count twice, which "
+        f"moves the share of errors by at most {twice / whole:.4f}."
+    )
+    runs = [r for r in _finished(folder, ("tutorial",)) if "test_error_first_112" in r.curves]
+    for r in runs[:1]:
+        once, again = r.curves["test_error"][-1], r.curves["test_error_first_112"][-1]
+        text += (
+            f" In {r.name} it is {once / images:.4f} or {(once + again) / whole:.4f} after the last epoch."
+        )
+    return text
 
 
 def inverse_frequency(folder: Path | str | None = None) -> str:

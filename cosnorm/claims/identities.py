@@ -1,4 +1,4 @@
-"""Claims 14, 16 and 17: identities, computed with the package's own layers; no records."""
+"""Claims 14, 16 and 17: true by construction, and checked with the package's own layers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cosnorm import CosineLinear
-from cosnorm.claims.comparing import Computed
+from cosnorm.claims._judging import Computed, Sources
 from cosnorm.claims.model import Claim, Effect
-from cosnorm.claims.sources import Sources
-from cosnorm.claims.wording import number
+from cosnorm.claims.text import number
 from cosnorm.networks import mlp
 from cosnorm.relatives import WeightNormLinear
 
@@ -112,8 +111,8 @@ CLAIMS = (
                 "batch or layer norm, mean 0 and deviation |w||x|, against cosine", batch_norm, ROUNDING
             ),
         ),
-        experiments=(),
         chapters=(10,),
+        identity=True,
     ),
     Claim(
         number=16,
@@ -124,8 +123,8 @@ CLAIMS = (
         rule="A cosine network in training mode against the same in evaluation mode, in float64; it holds "
         "if no output differs at all.",
         comparisons=(Computed("training against evaluation", train_and_test, 0.0),),
-        experiments=(),
         chapters=(10,),
+        identity=True,
         remark=_control_modes,
     ),
     Claim(
@@ -137,8 +136,8 @@ CLAIMS = (
         rule=f"All {EXAMPLES} examples at once against batches of other sizes in another order, in training "
         f"mode and float64; it holds if no output differs by more than {ROUNDING:.0e}.",
         comparisons=(Computed("one batch against others", batching, ROUNDING),),
-        experiments=(),
         chapters=(10,),
+        identity=True,
         remark=_control_batching,
     ),
 )

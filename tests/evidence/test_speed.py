@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import make_record
 
 from cosnorm import evidence, experiments
-from cosnorm.evidence.reaching import lowest, reach, steps_of_epoch
+from cosnorm.evidence.speed import arrival, errors_by_step, fewest_errors, lowest, reach, steps_of_epoch
 from cosnorm.record import Record, RecordError
 
 
@@ -104,3 +105,26 @@ def test_on_other_data_the_papers_targets_are_left_out() -> None:
 def test_only_declared_differences_may_stand_in_one_table() -> None:
     with pytest.raises(RecordError, match="differ in average"):
         evidence.table([run("none", 0, [5, 4]), run("cosine", 0, [5, 4], average=0.5)])
+
+
+def test_evaluations_between_epochs_are_counted_too() -> None:
+    fine = run("cosine", 0, [900, 500], error_steps=200)
+    fine = dataclasses.replace(fine, curves=fine.curves | {"test_error_steps": [[950], [400, 600]]})
+    assert errors_by_step(fine) == [(200, 950), (391, 900), (400, 400), (600, 600), (782, 500)]
+    assert fewest_errors(fine) == 400
+    found = arrival(fine, 500)
+    assert (found.after, found.by) == (391, 400)
+
+
+def test_an_arrival_lies_between_two_evaluations() -> None:
+    between = arrival(run("cosine", 0, [900, 500]), 500)
+    rng = np.random.default_rng(0)
+    steps = np.log(rng.uniform(between.after, between.by, 200_000))
+    assert between.log == pytest.approx(steps.mean(), abs=0.05)
+    assert between.log_variance == pytest.approx(steps.var(), rel=0.15)
+    first = arrival(run("cosine", 0, [500, 400]), 500)
+    steps = np.log(rng.uniform(0, first.by, 200_000))
+    assert (first.log, first.log_variance) == pytest.approx((steps.mean(), steps.var()), abs=0.03)
+    never = arrival(run("cosine", 0, [900, 800]), 500)
+    assert not never.reached
+    assert never.log == pytest.approx(np.log(782))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosnorm.evidence.loading import load
-from cosnorm.evidence.spread import Interval, prediction, scores
+from cosnorm.evidence.statistics import Interval, prediction, score, scores
 from cosnorm.record import Record
 
 
@@ -21,12 +21,12 @@ class Receipt:
     record
         The reader's run.
     score
-        Its mean test error over the last epochs, a count of test examples; ``None`` if it diverged.
+        Its :func:`cosnorm.evidence.score`, a number of test errors; ``None`` if it diverged.
     stored
         The stored runs' scores by seed.
     band
         Where one further run falls with probability 95 % if it is like the stored ones (normal
-        values assumed); ``None`` for fewer than two stored runs.
+        values assumed); ``None`` for fewer than two stored runs, or stored runs that agree exactly.
     differing
         Settings in which the run differs from the stored ones: then no comparison is meant.
     """
@@ -115,7 +115,7 @@ def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
     values = scores(alike, record.technique)
     return Receipt(
         record=record,
-        score=record.final["test_error_mean"],
+        score=None if record.diverged else score(record),
         stored=values,
         band=prediction(list(values.values())),
         differing=_differing(record, alike),
