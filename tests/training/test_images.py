@@ -125,16 +125,6 @@ def test_replicas_in_front(settings: ImageSettings, pixels: Tensor) -> None:
 
 
 @pytest.mark.parametrize("settings", BOTH, ids=str)
-def test_processors_get_pixels_before_channels_in_memory(pixels: Tensor) -> None:
-    """A cosine's output lies in memory as its input does, and pooling needs ten times as long elsewhere."""
-    targets = torch.zeros(len(pixels), dtype=torch.int64)
-    split = ImageSplit(pixels, targets, 255.0, ImageSettings(whiten=True), flat=False)
-    indices = torch.arange(len(pixels))
-    inputs = split.inputs_of(indices)
-    assert inputs.stride(1) == 1 < inputs.shape[1]
-    assert torch.equal(inputs, split.images.inputs_of(indices))
-
-
 def test_no_images_at_all(settings: ImageSettings, pixels: Tensor) -> None:
     split = images(pixels, settings)
     found = split.inputs_of(torch.empty(0, dtype=torch.int64), drawn(split))
@@ -296,3 +286,13 @@ def test_a_cuda_graph_holds_it_and_gives_the_same_bits_as_the_cpu(
             getattr(distortions, field.name).copy_(getattr(second, field.name))
     graph.replay()
     assert torch.equal(found.cpu(), here.inputs_of(torch.tensor([9, 2, 2, 6]), second))
+
+
+def test_processors_get_pixels_before_channels_in_memory(pixels: Tensor) -> None:
+    """A cosine's output lies in memory as its input does, and pooling needs ten times as long elsewhere."""
+    targets = torch.zeros(len(pixels), dtype=torch.int64)
+    split = ImageSplit(pixels, targets, 255.0, ImageSettings(whiten=True), flat=False)
+    indices = torch.arange(len(pixels))
+    inputs = split.inputs_of(indices)
+    assert inputs.stride(1) == 1 < inputs.shape[1]
+    assert torch.equal(inputs, split.images.inputs_of(indices, None))
