@@ -228,16 +228,17 @@ def descending(network: nn.Module, rule: UpdateRule, rate: float) -> tuple[Tenso
     """
     if type(rule).penalty is not UpdateRule.penalty:
         return None, set()
-    found = [module for module in network.modules() if _kind(module)]
+    found: list[tuple[Any, type[nn.Module]]] = [
+        (module, kind) for module in network.modules() if (kind := _kind(module)) is not None
+    ]
     if not found:
         return None, set()
-    first = next(found[0].parameters())
-    anchor = torch.zeros((), device=first.device, dtype=first.dtype, requires_grad=True)
-    for layer in found:
-        layer.__class__ = _kind(layer)
-        descender = cast(DescendingLinear, layer)
-        descender.anchor, descender.rate = anchor, rate
-    return anchor, {id(layer.weight) for layer in found}
+    like = found[0][0].weight
+    anchor = torch.zeros((), device=like.device, dtype=like.dtype, requires_grad=True)
+    for layer, kind in found:
+        layer.__class__ = kind
+        layer.anchor, layer.rate = anchor, rate
+    return anchor, {id(layer.weight) for layer, _ in found}
 
 
 def gains(network: nn.Module) -> set[int]:
