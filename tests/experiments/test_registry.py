@@ -55,7 +55,6 @@ def test_every_experiment_hangs_together(name: str) -> None:
     assert smoke.threads == 1
     assert set(experiment.printed) <= set(experiment.techniques)
     assert bool(experiment.printed) <= bool(experiment.source)
-    assert experiment.claims
     assert experiment.recorded
 
 
