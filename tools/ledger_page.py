@@ -18,10 +18,10 @@ PAGE = Path("book") / "claim-ledger.md"
 _HEAD = """\
 # The claim ledger
 
-Every claim of {{cite:t}}`luo2017cosine` that this book judges, seven from the related work, and two questions of \
-our own. Each has a rule: a statistic, a bound and a test. The verdicts are computed from the stored runs by \
-`cosnorm.claims`, and nobody writes them. This page is made by `make execute`, and `cosnorm claims` prints the \
-same in a terminal.
+Every claim of {{cite:t}}`luo2017cosine` that this book judges, seven from the related work, and two \
+questions of our own. Each has a rule: a statistic, a bound and a test. The verdicts are computed from \
+the stored runs by `cosnorm.claims`, and nobody writes them. This page is made by `make execute`, and \
+`cosnorm claims` prints the same in a terminal.
 
 {summary}
 
@@ -29,29 +29,31 @@ same in a terminal.
 
 ## How claims are judged
 
-A run is scored by its mean test error over the last epochs at the paper's length, and by the median of its last \
-evaluations if it is shorter, because one minibatch before an evaluation can cost hundreds of errors. Two groups \
-of runs are compared by Welch's test. Only where pairing was found to help in advance, on 20 Newsgroups and with \
-scaled inputs, are runs of one seed paired, and then only if they were made on one machine by one commit.
+A run is scored by its mean test error over the last epochs at the paper's length, and by the median of \
+its last evaluations if it is shorter, because one minibatch before an evaluation can cost hundreds of \
+errors. Two groups of runs are compared by Welch's test. Only where pairing was found to help in advance, \
+on 20 Newsgroups and with scaled inputs, are runs of one seed paired, and then only if they were made on \
+one machine by one commit.
 
-Every comparison is a test at 5 %. Intervals are those of single comparisons: 95 %, or 90 % where a margin is \
-tested from one side (non-inferiority) or from two (equivalence). Where all seeds agree exactly there is no \
-spread, and no interval is given. A claim *holds* if each of its comparisons holds, which needs no correction: \
-all of them must be shown. The other verdicts pick among comparisons, so those are decided by Holm's correction \
-over the comparisons that were tested {{cite:p}}`holm1979simple`: a claim is *contradicted* if some comparison is \
-reversed, and *holds in part* if some hold and none is reversed. It is *undecided* if no interval settles \
-anything. An *identity* is true by construction; it is checked and not counted as a finding.
+Every comparison is a test at 5 %. Intervals are those of single comparisons: 95 %, or 90 % where a \
+margin is tested from one side (non-inferiority) or from two (equivalence). Where all seeds agree exactly \
+there is no spread, and no interval is given. A claim *holds* if each of its comparisons holds, which \
+needs no correction: all of them must be shown. The other verdicts pick among comparisons, so those are \
+decided by Holm's correction over the comparisons that were tested {{cite:p}}`holm1979simple`: a claim is \
+*contradicted* if some comparison is reversed, and *holds in part* if some hold and none is reversed. It \
+is *undecided* if none is decided. An *identity* is true by construction; it is checked and \
+not counted as a finding.
 
-A comparison is *untested* without eligible runs. To make fewer errors than a network that never learned (80 % of \
-the errors of guessing, or more) shows nothing, in any claim. It comes *too early* if a run is shorter than half \
-the paper's length and its errors still move, or if the network to be beaten still moves and was not trained for \
-the whole of that length. Errors move if the last doubling of training changed their mean over seeds by more than \
-0.1 % of the test examples and by more than 2 % of the errors. Comparisons that concern the end of training need \
-half the paper's length whether errors move or not.
+A comparison is *untested* without eligible runs. To make fewer errors than a network that never learned \
+(80 % of the errors of guessing, or more) shows nothing, in any claim. It comes *too early* if a run is \
+shorter than half the paper's length and its errors still move, or if the network to be beaten still \
+moves and was not trained for the whole of that length. Errors move if the last doubling of training \
+changed their mean over seeds by more than 0.1 % of the test examples and by more than 2 % of the errors. \
+Comparisons that concern the end of training need half the paper's length whether errors move or not.
 
 The paper's scale is used where every run that a comparison needs has three seeds there, the short scale \
-otherwise; the two are never mixed in a comparison, and smoke runs never judge. Several claims rest on the same \
-runs; each entry says which, because a run used four times is one observation.
+otherwise; the two are never mixed in a comparison, and smoke runs never judge. Several claims rest on \
+the same runs; each entry says which, because a run used four times is one observation.
 
 ## All claims
 

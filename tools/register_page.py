@@ -25,13 +25,13 @@ This page lists what {{cite:t}}`luo2017cosine` leave open, how we read it and wh
 reading would change who wins. It is written by `make execute` from the stored runs, so it changes when \
 better runs arrive.
 
-Under each reading, cosine is compared with every rival by the same tests as in the \
-[claim ledger](claim-ledger.md). A sign is decided by a test at 5 %. A reading *flips* an order if both signs \
-are decided and differ, and *does not flip* it if they are decided and agree. All else is *undecided*. A point \
-does not flip if none of its comparisons does, each at 5 %; a flip is one pick among several, so it must pass \
-Holm's correction over the comparisons of the point. With three seeds intervals are wide, and undecided is the \
-usual verdict: it says that more seeds are needed. The comparisons are of the lengths that are named, however \
-short. Runs on the small embedded data never count.
+Under each reading, cosine is compared with every rival by the same tests as in the [claim \
+ledger](claim-ledger.md). A sign is decided by a test at 5 %. A reading *flips* an order if both signs \
+are decided and differ, and *does not flip* it if they are decided and agree. All else is *undecided*. A \
+point does not flip if none of its comparisons does, each at 5 %; a flip is one pick among several, so it \
+must pass Holm's correction over the comparisons of the point. With three seeds intervals are wide, and \
+undecided is the usual verdict: it says that more seeds are needed. The comparisons are of the lengths \
+that are named, however short. Runs on the small embedded data never count.
 
 {counts}
 

@@ -558,8 +558,8 @@ class Speed:
     ours, rival
         The two competitors.
     goal
-        A number of errors; or ``"best"``, the rival's own lowest; or ``"scores"``, :data:`NEAR` times the larger
-        of both networks' mean scores.
+        A number of errors; or ``"best"``, the rival's own lowest; or ``"scores"``, :data:`NEAR` times the
+        larger of both networks' mean scores.
     factor
         What the number of times must exceed.
     """

@@ -160,11 +160,11 @@ CLAIMS = (
         "max norm.",
         source="Luo et al. (2017), section 5.2 and Figure 6",
         paper="shown as curves; no figures",
-        rule="Steps of weight norm, and of max norm, to a goal divided by those of cosine, above 1. The goal is "
-        f"fixed in advance: {NEAR:g} times the larger of the two networks' own scores, so that both reach it, and "
-        "reach it before chance decides when a flat curve first touches a line. Logarithms are averaged over "
-        "seeds; arrivals as in claim 9. The claim is about the way to that error and not about the end of "
-        "training, so no run is too early.",
+        rule="Steps of weight norm, and of max norm, to a goal divided by those of cosine, above 1. The "
+        f"goal is fixed in advance: {NEAR:g} times the larger of the two networks' own scores, so that both "
+        "reach it, and reach it before chance decides when a flat curve first touches a line. Logarithms "
+        "are averaged over seeds; arrivals as in claim 9. The claim is about the way to that error and not "
+        "about the end of training, so no run is too early.",
         comparisons=tuple(
             Speed(
                 f"{rival} / cosine, steps, newsgroups",

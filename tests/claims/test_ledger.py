@@ -104,7 +104,8 @@ def test_what_was_seen_is_one_sentence_for_each_length(tmp_path: Path) -> None:
     put(tmp_path, settled("mnist", "batch", (100, 140, 60)))
     seen = claims.entry(1, tmp_path).seen
     assert seen.startswith(
-        "After 6 of 200 epochs on MNIST, cosine makes 100.0 fewer errors than the plain network (95 % CI 93.3 to"
+        "After 6 of 200 epochs on MNIST, cosine makes 100.0 fewer errors than the plain network (95 % CI "
+        "93.3 to"
     )
     assert "; cosine makes 1.3 more errors than batch norm (95 % CI \u2212" in seen
     assert seen.endswith("n = 3).")
@@ -225,7 +226,8 @@ def test_the_ledger_says_if_rules_were_changed_after_results(monkeypatch: pytest
     ledger = claims.Ledger((), "2026-02-01T00:00:00+00:00")
     monkeypatch.setattr(module, "rules", lambda: (before,))
     assert ledger.dates == (
-        "The rules were last written down on 2026-01-01 (commit abcdef1). The first record at the paper's length "
+        "The rules were last written down on 2026-01-01 (commit abcdef1). The first record at the paper's "
+        "length "
         "that they judge is of 2026-02-01."
     )
     monkeypatch.setattr(module, "rules", lambda: (before, after))

@@ -78,7 +78,8 @@ def test_resting_counts_runs_without_a_change(tmp_path: Path) -> None:
     for one in runs:
         record.write(one, tmp_path)
     assert answers.resting(tmp_path).startswith(
-        "1 of 2 stored runs of `mnist`, `noise` and `depth` end with the same number of test errors in each of their last 2 epochs; 0 of"
+        "1 of 2 stored runs of `mnist`, `noise` and `depth` end with the same number of test errors in each "
+        "of their last 2 epochs; 0 of"
     )
     assert answers.resting(tmp_path / "empty") == "No run is stored yet that could show it."
 
