@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import make_record
+from synthetic import record_of
 from typer.testing import CliRunner
 
 from cosnorm import data, evidence, experiments, record
 from cosnorm._cli.app import app
 from cosnorm.experiments import choosing
 from cosnorm.experiments.costing import AMOUNTS, run_operations
+from cosnorm.experiments.sharing import Place
 from cosnorm.training import train
 from cosnorm.training.cost import operations
 from cosnorm.training.engine import check
@@ -36,14 +37,11 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in place of the package's records, with a sweep of one technique over three rates."""
-    errors = {0.1: (50, 60), 0.3: (40, 30), 1.0: (30, 90), 3.0: (20,)}
-    for rate, curve in errors.items():
-        made = make_record(
-            choosing.competitor("cosine", rate), 0, curve, epochs=2, tail=1, norm="cosine", learning_rate=rate
-        )
-        made = dataclasses.replace(made, experiment="rates_newsgroups", scale="short")
-        record.write(made, tmp_path)
+    """A folder in place of the package's records, with a complete sweep of one technique."""
+    for rate in choosing.RATES:
+        errors = {0.1: (9, 9, 50, 60), 0.3: (90, 80, 40, 30), 1.0: (1, 2, 30, 90), 3.0: (20,)}
+        place = Place("rates_newsgroups", "short", choosing.competitor("cosine", rate))
+        record.write(record_of(place, 0, errors.get(rate, (95, 95, 95, 95))), tmp_path)
     monkeypatch.setattr(choosing, "PACKAGE_RECORDS", tmp_path)
     return tmp_path
 
@@ -150,15 +148,17 @@ def test_the_best_rate_is_that_of_the_fewest_held_out_errors(swept: Path) -> Non
     assert choosing.chosen_rate("rates_newsgroups/short", "cosine") == 0.3
     fair = experiments.get("fair_newsgroups")
     assert fair.replica("cosine", "short", 0).learning_rate == 0.3
-    better = make_record("cosine-at-0.1", 0, [9, 9], tail=1, norm="cosine", learning_rate=0.1)
-    record.write(dataclasses.replace(better, experiment="rates_newsgroups", scale="short"), swept)
+    better = record_of(Place("rates_newsgroups", "short", "cosine-at-0.1"), 0, (9, 9, 9, 9))
+    record.write(better, swept)
     assert fair.replica("cosine", "short", 0).learning_rate == 0.1, "new records count at once"
 
 
 @pytest.mark.parametrize(("scale", "norm"), [("short", "batch"), ("paper", "cosine")])
-def test_without_records_of_the_sweep_the_error_says_what_to_run(swept: Path, scale: str, norm: str) -> None:
-    message = rf"'{norm}': run rates_newsgroups first, with `cosnorm run rates_newsgroups --scale {scale} "
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.usefixtures("swept")
+def test_without_records_of_the_sweep_the_error_says_what_to_run(scale: str, norm: str) -> None:
+    rates = ",".join(choosing.competitor(norm, rate) for rate in choosing.RATES)
+    command = f"`cosnorm run rates_newsgroups --norm {rates} --scale {scale} --seeds 0-0`"
+    with pytest.raises(ValueError, match=rf"'{norm}' is chosen by rates_newsgroups/{scale}, .*{command}"):
         experiments.plan("fair_newsgroups", norm, scale, 1, "cpu")
     assert experiments.get("fair_newsgroups").replica(norm, scale, 0, rate=2.0).learning_rate == 2.0
 
