@@ -703,24 +703,29 @@ class Threshold:
         return (self.need,)
 
     def judge(self, sources: Sources) -> Effect:
-        """Holds if all runs finished below the bound, reversed if any did not; the worst run is shown."""
+        """Holds if all runs finished below the bound; a run that did not must have the paper's length."""
         gathered = gather(sources, self.needs, self.least)
         diverged, runs = gathered.lost[self.need.technique]
         if not runs or (gathered.missing and not diverged):
             return _without(self.name, self.unit, gathered, "")
         (group,) = gathered.groups
         worst = max(map(self.value, group), default=None)
-        passed = all(self.value(r) < self.bound(r) for r in group) and not diverged
+        above = [r for r in group if self.value(r) >= self.bound(r)]
+        early = not diverged and any(share(r) < 0.99 for r in above)
+        outcome_: Outcome = "too early" if early else "reversed" if above or diverged else "holds"
+        missing = f"{diverged} of {runs} runs diverged" if diverged else ""
+        if early:
+            missing = f"{len(above)} of {runs} runs are not below the bound yet, and shorter than the paper's"
         bound = f", where the bound is {count(self.bound(group[0]))}" if group else ""
         said = f"the worst run of {spoken(self.need.technique)} makes {count(worst or 0)} {self.unit}{bound}"
         return Effect(
             name=self.name,
-            outcome="holds" if passed else "reversed",
+            outcome=outcome_,
             unit=f"{self.unit} in the worst of {runs} runs",
             estimate=worst,
             counts=(runs,),
             signed=False,
-            missing=f"{diverged} of {runs} runs diverged" if diverged else "",
+            missing=missing,
             said=said if group else "",
             **gathered.facts(),  # type: ignore[arg-type]
         )

@@ -171,8 +171,8 @@ class RateRange:
         return tuple(
             Run("rates", name)
             for norm in (self.technique, self.rival)
-            for name, technique in experiments.get("rates").techniques.items()
-            if technique.norm == norm
+            for name in experiments.get("rates").techniques
+            if name.rpartition("-at-")[0] == norm
         )
 
     def judge(self, sources: Sources) -> Effect:

@@ -305,8 +305,8 @@ def untrained(runs: Sequence[Record]) -> bool:
 
     To make fewer errors than such runs shows nothing.
     """
-    left = [score(r) / errors_of_guessing(r) for r in runs if not r.diverged]
-    return not left or statistics.fmean(left) >= NOT_LEARNED
+    left = [score(r) for r in runs if not r.diverged]
+    return not left or statistics.fmean(left) >= NOT_LEARNED * errors_of_guessing(runs[0])
 
 
 def learned(records: Sequence[Record]) -> tuple[str, ...]:

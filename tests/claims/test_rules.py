@@ -249,9 +249,12 @@ def test_equal_searches_are_judged_on_three_datasets(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     "tutorial" not in experiments.registry(), reason="the experiment comes with the same change"
 )
-@pytest.mark.parametrize(("best", "verdict"), [(1899, "holds"), (1900, "contradicted")])
-def test_one_run_of_the_tutorial_is_enough(tmp_path: Path, best: int, verdict: str) -> None:
-    put(tmp_path, [made("tutorial", "tutorial", 0, [3000, best, best + 50], scale="paper")])
+@pytest.mark.parametrize(
+    ("best", "epochs", "verdict"), [(1899, 3, "holds"), (1900, 300, "contradicted"), (1900, 3, "too early")]
+)
+def test_one_run_of_the_tutorial_is_enough(tmp_path: Path, best: int, epochs: int, verdict: str) -> None:
+    curve = [3000, best, *[best + 50] * (epochs - 2)]
+    put(tmp_path, [made("tutorial", "tutorial", 0, curve, scale="paper")])
     assert claims.entry(29, tmp_path).verdict == verdict
 
 
@@ -274,6 +277,11 @@ def sweep(norm: str, usable: float, seeds: int, rates: tuple[float, ...] = RATES
     ]  # fmt: skip
 
 
+def test_a_grid_is_that_of_the_technique_of_its_name() -> None:
+    needs = robustness.RateRange("cosine", "weight").needs
+    assert {run.technique.rpartition("-at-")[0] for run in needs} == {"cosine", "weight"}
+
+
 def test_ranges_of_rates_need_seeds(tmp_path: Path) -> None:
     put(tmp_path, sweep("cosine", 10.0, 1), sweep("none", 0.3, 1))
     effect = claims.entry(11, tmp_path).effects[1]
@@ -294,9 +302,12 @@ def test_a_rival_usable_at_the_end_of_the_grid_is_not_beaten(tmp_path: Path) -> 
     assert claims.entry(11, tmp_path).effects[1].outcome == "undecided"
 
 
-@pytest.mark.parametrize(("finals", "outcome"), [((100, 4499), "holds"), ((100, 4501), "reversed")])
-def test_a_usable_rate_beats_guessing_by_half(tmp_path: Path, finals: tuple[int, ...], outcome: str) -> None:
-    put(tmp_path, settled("mnist", "cosine", finals))
+@pytest.mark.parametrize(
+    ("worst", "epochs", "outcome"), [(4499, 6, "holds"), (4501, 200, "reversed"), (4501, 6, "too early")]
+)
+def test_a_usable_rate_beats_guessing_by_half(tmp_path: Path, worst: int, epochs: int, outcome: str) -> None:
+    curves = [[5000, *[final] * (epochs - 1)] for final in (100, worst)]
+    put(tmp_path, [made("mnist", "cosine", seed, curve) for seed, curve in enumerate(curves)])
     assert claims.entry(11, tmp_path).effects[0].outcome == outcome
 
 

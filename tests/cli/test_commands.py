@@ -139,11 +139,12 @@ def test_report_shows_ours_beside_the_papers(tmp_path: Path) -> None:
     result = invoke("report", "mnist", "--scale", "short", "--records", tmp_path)
     assert result.exit_code == 0
     row = next(line for line in result.output.splitlines() if line.startswith("cosine"))
-    # Means 136 and 140: mean 138, sd 2.83; interval 138 +- 12.706 * 2; variances 2 and 2;
-    # against the baseline's 210.5 and 215.5 the differences are -74.5 and -75.5.
-    assert row.split()[:4] == ["cosine", "0.5", "2", "138.0"]
-    assert "-75.0 (-81.4 to -68.6)" in row
-    assert row.split()[8:13] == ["112.6", "to", "163.4", "2.8", "2.00"]
+    # Of two epochs the last one scores: 137 and 141, mean 139, sd 2.83; interval 139 +- 12.706 * 2;
+    # variances 2 and 2. Against the baseline's 211 and 217 the standard error is the root of 9 + 4, with
+    # 169 / 97 degrees of freedom, where Student's t is 4.974.
+    assert row.split()[:4] == ["cosine", "0.5", "2", "139.0"]
+    assert "-75.0 (-92.9 to -57.1)" in row
+    assert row.split()[8:13] == ["113.6", "to", "164.4", "2.8", "2.00"]
     assert row.endswith("143.922     0.074")
     for fact in ("scale short", "a made-up processor", "4 records", "Table 1", str(tmp_path)):
         assert fact in result.output

@@ -129,6 +129,7 @@ def test_without_a_spread_there_is_no_interval(sample: list[float]) -> None:
 # -- differences ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")
 @settings(deadline=None, max_examples=40)
 @given(counts, counts)
 def test_unpaired_differences_are_welchs(ours: list[int], theirs: list[int]) -> None:
@@ -149,6 +150,7 @@ def test_unpaired_differences_are_welchs(ours: list[int], theirs: list[int]) -> 
     assert (band.low, band.high) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=2, max_size=6))
 def test_paired_differences_are_students(both: list[tuple[int, int]]) -> None:
