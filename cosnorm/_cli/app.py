@@ -88,7 +88,7 @@ def reproduce(
 
 @app.command()
 def sweep(
-    name: Annotated[str, typer.Argument(help=HELP["name"])],
+    name: Annotated[str, typer.Argument(help=SWEEP_HELP["name"])] = "",
     norm: Annotated[str, typer.Option(help=HELP["norm"])] = "all",
     scale: Annotated[str | None, typer.Option(help=HELP["scale"])] = None,
     seeds: Annotated[str | None, typer.Option(help=HELP["seeds"])] = None,
@@ -99,10 +99,11 @@ def sweep(
     num_cpus: Annotated[int | None, typer.Option(help=SWEEP_HELP["num_cpus"])] = None,
     group: Annotated[int | None, typer.Option(help=SWEEP_HELP["group"])] = None,
     checkpoints: Annotated[Path | None, typer.Option(help=SWEEP_HELP["checkpoints"])] = None,
+    stage: Annotated[int | None, typer.Option(help=SWEEP_HELP["stage"])] = None,
 ) -> None:
-    """Run an experiment on many machines with Ray; the records are those of `run`."""
+    """Run an experiment, or a stage of the plan, on many machines with Ray; records as by `run`."""
     resources = (num_gpus, num_cpus, group, checkpoints)
-    options = Options(name, norm, scale, seeds, device, records, address, *resources)
+    options = Options(name, norm, scale, seeds, device, records, address, *resources, stage)
     raise typer.Exit(sweep_command(SweepDisplay(), options))
 
 

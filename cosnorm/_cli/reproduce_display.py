@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from cosnorm._cli.reproduce import duration
@@ -45,9 +46,11 @@ class ReproduceDisplay:
     def on_progress(self, progress: Progress) -> None:
         """Draw the bar, or print a line at least once a minute."""
         if self._live is not None:
-            bar = ProgressBar(total=1.0, completed=progress.share, width=40)
-            lines = [Text(summary(progress)), *(Text(f"  {working(run)}") for run in progress.running)]
-            self._live.update(Group(bar, *lines), refresh=True)
+            lines = Table.grid()
+            lines.add_row(ProgressBar(total=1.0, completed=progress.share, width=40))
+            for text in (summary(progress), *(f"  {working(run)}" for run in progress.running)):
+                lines.add_row(Text(text))
+            self._live.update(lines, refresh=True)
         elif time.monotonic() - self._said >= LINE_SECONDS:
             self.say("; ".join([summary(progress), *map(working, progress.running)]))
 
@@ -62,10 +65,11 @@ def summary(progress: Progress) -> str:
     """How a campaign stands, in a line."""
     failed = f", {progress.failed} failed" if progress.failed else ""
     if progress.stopping:
-        return f"stopping: {len(progress.running)} runs finish their epoch"
+        left = len(progress.running)
+        return f"stopping: {left} run{' finishes its' if left == 1 else 's finish their'} epoch"
     return (
-        f"{progress.finished} of {progress.total} runs made{failed}; {progress.share:.0%} of the work, "
-        f"{duration(progress.seconds_left)} left"
+        f"{duration(progress.seconds_left)} left; {progress.share:.0%} of the work; "
+        f"{progress.finished} of {progress.total} runs made{failed}"
     )
 
 

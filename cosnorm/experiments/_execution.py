@@ -378,6 +378,7 @@ class Execution:
         """A process has ended: as it should, or in the middle of a run, which is then begun again."""
         task = self.busy.pop(worker, None)
         self.ending.discard(worker)
+        worker.close()
         if worker in self.idle:
             self.idle.remove(worker)
         for job in task.jobs if task else ():

@@ -48,9 +48,10 @@ class Process:
         self.title = ""
         self.born = time.monotonic()
         self.events = events
-        errors = threading.Thread(target=self._read_errors, daemon=True)
-        errors.start()
-        threading.Thread(target=self._read_answers, args=(errors,), daemon=True).start()
+        self._errors = threading.Thread(target=self._read_errors, daemon=True)
+        self._answers = threading.Thread(target=self._read_answers, daemon=True)
+        self._errors.start()
+        self._answers.start()
 
     def send(self, order: dict[str, Any]) -> None:
         """Give it something to do; if it is gone, its end is on the way."""
@@ -69,17 +70,22 @@ class Process:
         """End it whatever it does."""
         self.process.kill()
         self.process.wait()
+        self.close()
+        self._answers.join()
 
-    def _read_answers(self, errors: threading.Thread) -> None:
+    def _read_answers(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.put((self, json.loads(line)))
+        with self.process.stdout as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):  # half a line, of a process that was killed
+                    self.events.put((self, json.loads(line)))
         code = self.process.wait()
-        errors.join()
+        self._errors.join()
         self.events.put((self, {"kind": "lost", "code": code}))
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if line.strip():
-                self.events.put((self, {"kind": "log", "text": line.rstrip()}))
+        with self.process.stderr as lines:
+            for line in lines:
+                if line.strip():
+                    self.events.put((self, {"kind": "log", "text": line.rstrip()}))

@@ -7,6 +7,7 @@ when it is told to terminate, the runs in progress keep their state at the end o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -53,7 +54,8 @@ def main() -> None:
     lock = threading.Lock()
 
     def answer(kind: str, **content: Any) -> None:
-        with lock:
+        # Whoever started this process may be gone; what the run has come to is kept all the same.
+        with lock, contextlib.suppress(OSError):
             print(json.dumps({"kind": kind, **content}), file=answers, flush=True)
 
     answer("ready")

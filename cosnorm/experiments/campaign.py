@@ -99,17 +99,27 @@ class Campaign:
             for place, seed in part.runs()
         )
         unique = {(job.place, job.seed): job for job in reversed(list(every))}
-        return [
-            job for job in reversed(unique.values()) if experiments is None or self._read(job, experiments)
-        ]
+        jobs = list(reversed(unique.values()))
+        return jobs if experiments is None else self._read(jobs, experiments)
 
-    def _read(self, job: Job, experiments: Collection[str]) -> bool:
-        """Whether one of these experiments reads the record of a run."""
+    def _read(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
+        """The runs of these experiments, and those of others that they read in place of runs of their own."""
+        own = {(job.place, job.seed) for job in jobs if job.place.experiment in experiments}
+        kept: list[Job] = []
+        for job in jobs:
+            read = set() if job.place.experiment in experiments else self._readers(job, experiments) - own
+            own |= read
+            if read or job.place.experiment in experiments:
+                kept.append(job)
+        return kept
+
+    def _readers(self, job: Job, experiments: Collection[str]) -> set[tuple[Place, int]]:
+        """The runs of these experiments that the record of a run serves."""
         try:
-            readers = sharing.served(job.place, self.records)
+            places = sharing.served(job.place, self.records)
         except ValueError:  # no record has chosen its rate yet
-            readers = [job.place]
-        return any(place.experiment in experiments for place in readers)
+            places = []
+        return {(place, job.seed) for place in places if place.experiment in experiments}
 
     def due(self) -> list[Due]:
         """The runs that are still needed, in order, each once; their seconds as far as trials were made."""

@@ -33,7 +33,7 @@ def run(folder: Path, *words: object) -> Result:
 
 def test_help_names_every_command() -> None:
     text = invoke("--help").output
-    for command in ("list", "run", "sweep", "report", "claims", "data", "doctor"):
+    for command in ("list", "run", "reproduce", "sweep", "report", "claims", "data", "doctor"):
         assert re.search(rf"\b{command}\b", text)
     for option in ("--norm", "--scale", "--seeds", "--device", "--records", "--threads"):
         assert option in invoke("run", "--help").output
