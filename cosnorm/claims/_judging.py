@@ -47,9 +47,6 @@ ALPHA = 0.05
 #: Errors still move if the last doubling changed them by more than both: a share of the test examples, and of
 #: the errors.
 MOVES = (0.001, 0.02)
-#: So near to a network's own score it has arrived: on the plateau itself, chance decides when a curve first
-#: touches it.
-NEAR = 1.05
 #: The benchmark of the layers on a processor, in the folder of benchmarks.
 BENCHMARK = "layers-cpu.json"
 #: Settings that runs of two experiments must share before they are compared.
@@ -558,8 +555,8 @@ class Speed:
     ours, rival
         The two competitors.
     goal
-        A number of errors; or ``"best"``, the rival's own lowest; or ``"scores"``, :data:`NEAR` times the
-        larger of both networks' mean scores.
+        A number of errors; or ``"best"``, the rival's own lowest; or ``"scores"``, the larger of
+        both networks' mean scores.
     factor
         What the number of times must exceed.
     """
@@ -621,7 +618,7 @@ class Speed:
         if self.goal == "best":
             return statistics.fmean(map(fewest_errors, theirs))
         if self.goal == "scores":
-            return NEAR * max(statistics.fmean(map(score, group)) for group in (theirs, ours))
+            return max(statistics.fmean(map(score, group)) for group in (theirs, ours))
         return self.goal
 
 

@@ -22,8 +22,6 @@ module = importlib.import_module("cosnorm.claims.ledger")
 RIVALS = ("none", "batch", "weight", "max_norm")
 LOW, HIGH = (100, 103, 101), (200, 205, 199)
 KEYS = ["1", "2", "3a", "3b", *map(str, range(4, 30))]
-#: Names that other parts of the same change bring.
-COMING = {"tutorial", "none-dropout-scaled"}
 
 
 def table_one(folder: Path, *experiments_: str, ours: tuple[int, ...] = LOW, scale: str = "short") -> Path:
@@ -44,10 +42,10 @@ def test_no_claim_is_missing_and_each_is_complete() -> None:
         assert claim.statement.endswith(".")
         assert claim.source
         assert claim.comparisons
-        assert set(claim.experiments) <= {*known, *COMING}
+        assert set(claim.experiments) <= set(known)
         assert 1 <= claim.chapter <= 20
         for run in claim.needs:
-            assert run.experiment in COMING or run.technique in {*known[run.experiment].techniques, *COMING}
+            assert run.technique in known[run.experiment].techniques
     assert len({claim.title for claim in claims.CLAIMS.values()}) == len(KEYS)
     assert [key for key, claim in claims.CLAIMS.items() if claim.identity] == ["14", "16", "17"]
 

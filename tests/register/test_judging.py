@@ -46,8 +46,6 @@ def flat(technique: str, levels: Sequence[int], **others: str) -> list[Record]:
     return [run(technique, seed, [level] * 4, **others) for seed, level in enumerate(levels)]
 
 
-#: Names that other parts of the same change bring.
-COMING = {"weight-biased", "none-dropout-scaled"}
 COSINE = [100, 103, 99]
 ABOVE = [150, 152, 151]
 BELOW = [60, 61, 59]
@@ -247,7 +245,7 @@ def test_readings_name_competitors_that_exist(point: OpenPoint) -> None:
     for reading in point.readings:
         if reading.experiment:
             known = experiments.get(reading.experiment).techniques
-            assert set(reading.competitors.values()) <= set(known) | COMING
+            assert set(reading.competitors.values()) <= set(known)
     if point.swept:
         assert point.rivals
         assert point.ours.experiment
