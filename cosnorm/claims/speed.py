@@ -161,9 +161,9 @@ CLAIMS = (
         source="Luo et al. (2017), section 5.2 and Figure 6",
         paper="shown as curves; no figures",
         rule="Steps of weight norm, and of max norm, to a goal divided by those of cosine, above 1. The "
-        "goal is fixed in advance: the larger of the two networks' own mean scores, so that both can reach it. "
-        "Logarithms are averaged over seeds; arrivals as in claim 9. The claim is about the way to that error and not "
-        "about the end of training, so no run is too early.",
+        "goal is fixed in advance: the larger of the two networks' own mean scores, so that both can reach "
+        "it. Logarithms are averaged over seeds; arrivals as in claim 9. The claim is about the way to that "
+        "error and not about the end of training, so no run is too early.",
         comparisons=tuple(
             Speed(
                 f"{rival} / cosine, steps, newsgroups",
