@@ -118,6 +118,8 @@ class Recipe:
         Numbers that the technique was run with, as they stand in a record.
     appends_constant
         Whether the constant of the cosines is used.
+    centers
+        Whether the means of both vectors are subtracted before.
     activated
         Whether ``build`` includes the ReLU.
     standardized
@@ -145,6 +147,7 @@ class Recipe:
     output_layer: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     appends_constant: bool = False
+    centers: bool = False
     activated: bool = False
     standardized: bool = False
     needs_batch: bool = False
@@ -212,7 +215,9 @@ _SCALE_AND_SHIFT = "scale from 1 and shift from 0"
 TECHNIQUES: dict[str, Recipe] = {
     "none": Recipe("none", _plain, "bias from 0", biased=True),
     "cosine": Recipe("cosine", lambda slot: [slot.cosine()], appends_constant=True),
-    "centered": Recipe("centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True),
+    "centered": Recipe(
+        "centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True, centers=True
+    ),
     "weight": Recipe(
         "weight norm", lambda slot: [slot.weight_norm(bias=slot.bias, gain=1.0)], "bias from 0", biased=True
     ),

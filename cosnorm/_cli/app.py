@@ -122,7 +122,8 @@ def report(
 @app.command()
 def claims(
     number: Annotated[
-        int | None, typer.Argument(help="The claim to show in full; without one, all in brief.")
+        str | None,
+        typer.Argument(help="The claim to show in full, such as 1 or 3a; without one, all in brief."),
     ] = None,
     records: Annotated[
         Path | None, typer.Option(help="Folder of records; default those that come with the package.")

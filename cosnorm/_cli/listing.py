@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from cosnorm import evidence, experiments
+from cosnorm import claims, evidence, experiments
 from cosnorm._cli.shared import DEFAULT_RECORDS
-from cosnorm.evidence.table import network
+from cosnorm.evidence import network
 from cosnorm.experiments import Experiment, Printed, Scale
 from cosnorm.experiments.costing import run_operations
 from cosnorm.networks import NORMS
@@ -51,7 +51,7 @@ def show_experiment(name: str) -> None:
 def _facts(experiment: Experiment) -> list[str]:
     facts = [
         f"Recorded: {experiment.recorded}.",
-        f"Claims it informs: {', '.join(map(str, experiment.claims))}.",
+        f"Claims that it decides: {', '.join(claims.of(experiment.name)) or 'none'}.",
     ]
     if any((technique.norm or name) in NORMS for name, technique in experiment.techniques.items()):
         facts.append(

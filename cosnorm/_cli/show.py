@@ -69,26 +69,26 @@ def _chosen(experiment: experiments.Experiment, technique: str, scale: str) -> b
     return technique in experiment.techniques and experiment.rate_of(technique, scale) is None
 
 
-def show_claims(number: int | None, folder: Path | None) -> None:
+def show_claims(key: str | None, folder: Path | None) -> None:
     """Print the ledger in brief, bad news first, or everything about one claim.
 
     Raises
     ------
     ValueError
-        If there is no claim of that number, or the folder does not exist.
+        If there is no such claim, or the folder does not exist.
     """
     if folder is not None and not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; name one that `cosnorm run` wrote records to")
     console = _console()
-    if number is not None:
-        console.print(str(claims.entry(number, folder)), markup=False)
+    if key is not None:
+        console.print(str(claims.entry(key, folder)), markup=False)
         return
     ledger = claims.ledger(folder)
     table = Table(*ledger.header, box=None, pad_edge=False)
     for row in ledger.cells():
         table.add_row(*row)
     Console(highlight=False, emoji=False).print(table, markup=False)
-    text = f"\n{ledger.summary} {ledger.chance}\n\nAll about one of them: cosnorm claims NUMBER"
+    text = f"\n{ledger.summary}\n{ledger.dates}\n\nAll about one of them: cosnorm claims NUMBER"
     console.print(text, markup=False)
 
 

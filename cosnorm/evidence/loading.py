@@ -11,7 +11,16 @@ from cosnorm.experiments.sharing import Place, Shelf, needed, read, view
 from cosnorm.record import PACKAGE_RECORDS, Record, RecordError
 
 #: Settings that say which technique was run rather than under which conditions.
-_OF_TECHNIQUE = ("norm", "learning_rate", "constant", "hidden_parameters", "test_statistics", "norm_settings")
+_OF_TECHNIQUE = (
+    "norm",
+    "learning_rate",
+    "constant",
+    "constant_appended",
+    "hidden_parameters",
+    "output_layer",
+    "test_statistics",
+    "norm_settings",
+)
 #: Settings that change nothing about a run's curves of loss and error.
 _OF_OBSERVING = ("observed", "error_steps")
 #: Where a record keeps a field of a replica that a competitor may have of its own; others keep their name.
@@ -183,6 +192,8 @@ def _of_competitors(experiment: str) -> set[str]:
     """Settings of a record in which the competitors of an experiment differ, by its declaration."""
     techniques = experiments.get(experiment).techniques.values()
     fields = {name for technique in techniques for name in technique.settings}
+    if any(scale.lengths for scale in experiments.get(experiment).scales.values()):
+        fields |= {"epochs", "tail"}
     return {written for name in fields for written in _WRITTEN_AS.get(name, (name,))}
 
 

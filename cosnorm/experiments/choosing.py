@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from cosnorm.experiments import sharing
 from cosnorm.experiments.registry import Experiment, Scale, Technique, get
 from cosnorm.record import PACKAGE_RECORDS, Record
 
+#: Settings in which the runs of one technique may differ between a sweep and what takes its rate from there.
+_NOT_SEARCHED = ("gain_rate", "error_steps")
 #: How many missing runs an error names.
 _NAMED = 4
 
@@ -100,7 +102,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Grid:
-    """The competitors of a sweep that are one technique: the grid that all share, and what goes beyond it."""
+    """The competitors of a sweep that are one technique: the grid that all share, and its points again with
+    other factors for the rate of scale and shift."""
 
     base: tuple[str, ...]
     more: tuple[str, ...]
@@ -116,9 +119,9 @@ def choose(
 
     Only a complete grid chooses: at least one seed must have a record of every rate, where a run that
     diverged is a record like any other. What counts are the seeds that all rates have in common. The grid is
-    the one of rates that the sweep tries with all of its techniques. A few techniques are tried at more
-    rates, or with several factors for the rate of their scale and shift; these enter once they are complete
-    as well, and until then the common grid decides alone, as it does for records of an earlier version.
+    the one of rates that the sweep tries with all of its techniques: no technique may be searched further
+    than the others. Where it also tries factors for the rate of a scale and shift, these enter once they are
+    complete as well, and until then the common grid decides alone, as for records of an earlier version.
 
     Parameters
     ----------
@@ -159,7 +162,7 @@ def chosen_rate(source: str, norm: str, folder: Path | str | None = None) -> flo
 
 def _group(norm: str, settings: Mapping[str, Any]) -> tuple[str, frozenset[tuple[str, Any]]]:
     """What makes two competitors one technique at two rates."""
-    return norm, frozenset((key, value) for key, value in settings.items() if key != "gain_rate")
+    return norm, frozenset((key, value) for key, value in settings.items() if key not in _NOT_SEARCHED)
 
 
 @lru_cache
@@ -178,7 +181,7 @@ def _grids(source: str) -> dict[tuple[str, frozenset[tuple[str, Any]]], _Grid]:
     return {
         group: _Grid(
             tuple(name for name, t in members.items() if _in_base(t, shared)),
-            tuple(name for name, t in members.items() if not _in_base(t, shared)),
+            tuple(name for name, t in members.items() if "gain_rate" in t.settings),
         )
         for group, members in groups.items()
     }
@@ -293,15 +296,26 @@ def sweep(
     name: str,
     title: str,
     scales: Mapping[str, Scale],
-    norms: Sequence[str],
+    techniques: Mapping[str, Technique],
     rates: Sequence[float] = RATES,
+    further: Mapping[str, Sequence[float]] | None = None,
+    gains: Mapping[str, Sequence[float]] | None = None,
 ) -> Experiment:
-    """The first step: ``norms`` on the data and networks of ``base``, each at every one of ``rates``.
+    """The first step: techniques on the data and networks of ``base``, each at every one of ``rates``.
 
     Parameters
     ----------
     scales
         With some training examples held out in each, :attr:`Scale.validation`.
+    techniques
+        By name; their own rates are ignored.
+    rates
+        The grid that all techniques share, and from which alone a rate is chosen.
+    further
+        For some techniques rates beyond the grid, which show how far a technique can be driven.
+    gains
+        For some techniques further factors for the rate of the scale and shift that they learn, each tried
+        with every rate of the grid.
 
     Raises
     ------
@@ -315,16 +329,44 @@ def sweep(
         name=name,
         title=title,
         techniques={
-            competitor(norm, rate): Technique(rate, "ours", norm=norm) for norm in norms for rate in rates
+            name: replace(technique, learning_rate=rate, source="ours", norm=technique.norm or key, **gain)
+            for key, technique in techniques.items()
+            for name, rate, gain in _grid_points(
+                key, technique, (*rates, *(further or {}).get(key, ())), rates, (gains or {}).get(key, ())
+            )
         },
         scales=scales,
         recorded="loss and number of misclassified examples after every epoch, of training and held-out "
         "examples",
-        claims=(11,),
         printed={},
         source="",
         fractions=False,
     )
+
+
+def _grid_points(
+    key: str, technique: Technique, tried: Sequence[float], rates: Sequence[float], gains: Sequence[float]
+) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Name, rate and further settings of each point of a technique's grid."""
+    for rate in tried:
+        yield competitor(key, rate), rate, {}
+    for gain in gains:
+        for rate in rates:
+            yield (
+                f"{competitor(key, rate)}-gain-{gain:g}",
+                rate,
+                {"settings": {**technique.settings, "gain_rate": gain}},
+            )
+
+
+def searched(swept: Experiment) -> dict[str, Technique]:
+    """The techniques of a sweep by name, each to be run at the rate that the records of the sweep choose."""
+    found: dict[str, Technique] = {}
+    for name, technique in swept.techniques.items():
+        key = name.partition("-at-")[0]
+        norm = None if technique.norm == key else technique.norm
+        found.setdefault(key, Technique(None, "ours", norm=norm, settings=technique.settings))
+    return found
 
 
 def fair(
@@ -333,7 +375,6 @@ def fair(
     title: str,
     swept: Experiment,
     scales: Mapping[str, Scale],
-    claims: tuple[int, ...],
 ) -> Experiment:
     """The second step: the techniques of ``swept`` on ``base``, each at the rate that its records call for.
 
@@ -342,16 +383,14 @@ def fair(
     scales
         As for the test set; :attr:`Scale.rates_from` is filled in with ``swept`` and the scale's own name.
     """
-    norms = dict.fromkeys(technique.norm or "" for technique in swept.techniques.values())
     return replace(
         base,
         name=name,
         title=title,
-        techniques={norm: Technique(None, "ours") for norm in norms},
+        techniques=searched(swept),
         scales={
             key: replace(scale, rates={}, rates_from=f"{swept.name}/{key}") for key, scale in scales.items()
         },
-        claims=claims,
         printed={},
         source="",
         fractions=False,

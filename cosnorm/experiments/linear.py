@@ -208,7 +208,6 @@ EXPERIMENT = Experiment(
     constant=_NETWORKS.constant,
     recorded="loss and number of misclassified documents of training and test set after the fit, the chosen "
     "strength of regularization, and the errors in cross-validation for each strength",
-    claims=_NETWORKS.claims,
     printed={},
     source="",
     test_examples=_NETWORKS.test_examples,

@@ -138,6 +138,7 @@ def settings_of(settled: Plan, replica: Replica) -> dict[str, Any]:
         "weights": recipe.weights or "normal, mean 0",
         "initial_std": replica.std if recipe.weights is None else None,
         "constant": replica.constant if recipe.appends_constant else None,
+        "constant_appended": "after centering" if recipe.centers else None,
         "optimizer": "gradient descent, constant rate, no momentum",
         "loss": "cross-entropy",
         "learning_rate": replica.learning_rate,

@@ -38,6 +38,8 @@ class Technique:
         for a number of weight layers: the first hidden width is repeated as often as needed.
     against
         The competitor that tables compare it with; ``None`` for ``"none"`` where there is one.
+    full_steps
+        Steps of the paper's own run of this network, where that is not ``full_epochs`` of the experiment.
     """
 
     learning_rate: float | None
@@ -45,6 +47,7 @@ class Technique:
     norm: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     against: str | None = None
+    full_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Scale:
         As in :class:`cosnorm.training.Replica`.
     seeds
         How many seeds a result at this scale should have.
+    lengths
+        Epochs of the competitors that are trained for another number of them.
     rates
         Learning rates that differ from the technique's own.
     rates_from
@@ -84,6 +89,7 @@ class Scale:
     batch_size: int
     epochs: int
     seeds: int
+    lengths: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     rates_from: str | None = None
     note: str = ""
@@ -153,8 +159,6 @@ class Experiment:
         As for :func:`cosnorm.networks.mlp`.
     recorded
         What a record of this experiment holds, in words.
-    claims
-        Numbers of the paper's claims (the ledger) that the result bears on.
     printed, source, test_examples
         The paper's own figures by technique, where they are printed, and out of how many examples.
     fractions
@@ -163,6 +167,9 @@ class Experiment:
         How many epochs the paper's figures took; ``None`` where it does not say.
     fitter
         What makes the runs in place of the engine; ``None`` where they are networks that it trains.
+    full_epochs
+        Epochs that count as the paper's length: a run of less than half of them may be too early for a
+        verdict.
     """
 
     name: str
@@ -172,13 +179,13 @@ class Experiment:
     std: float
     constant: float
     recorded: str
-    claims: tuple[int, ...]
     printed: Mapping[str, Printed]
     source: str
     test_examples: int
     fractions: bool = False
     printed_epochs: int | None = None
     fitter: Fitter | None = None
+    full_epochs: int = 200
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
@@ -229,7 +236,7 @@ class Experiment:
             "sizes": chosen.sizes,
             "norm": rival.norm or technique,
             "batch_size": chosen.batch_size,
-            "epochs": chosen.epochs,
+            "epochs": chosen.lengths.get(technique, chosen.epochs),
             "seed": seed,
             "constant": self.constant,
             "std": self.std,

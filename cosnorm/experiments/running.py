@@ -234,12 +234,6 @@ class Running(Hooks):
             self._checkpoints.clear()
             self._contributions.clear()
 
-    def name(self, run: tuple[str, int]) -> str:
-        """What the record of a run is called where it is at home."""
-        there = self.home(run)
-        (trained,) = there.runs
-        return Place(there.experiment.name, there.scale, trained[0]).name(trained[1])
-
     def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
         """Make the runs that the engine does not train, one after the other."""
         for index, run in enumerate(self.missing):
@@ -248,6 +242,12 @@ class Running(Hooks):
                 curves = fitter.fit(self.dataset, technique, seed)
                 self.epoch(index, replicas[index], curves)
                 self.finish(index, curves)
+
+    def name(self, run: tuple[str, int]) -> str:
+        """What the record of a run is called where it is at home."""
+        there = self.home(run)
+        (trained,) = there.runs
+        return Place(there.experiment.name, there.scale, trained[0]).name(trained[1])
 
     def start(self, index: int) -> bool:
         """Claim a run, unless another process holds it or has just finished it."""

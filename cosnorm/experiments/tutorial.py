@@ -32,7 +32,7 @@ EXPERIMENT = replace(
         "short": replace(
             cifar10.EXPERIMENT.scales["short"],
             seeds=1,
-            note="The tutorial's network, data and learning rate for four epochs, 1564 steps.",
+            note="The tutorial's network, data and learning rate for 24 242 steps.",
         ),
         "paper": replace(
             cifar10.EXPERIMENT.scales["paper"],
@@ -50,7 +50,7 @@ EXPERIMENT = replace(
             "batch of 80 images, whereas the tutorial draws every batch of 128 from a queue.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
+    full_epochs=256,
 )

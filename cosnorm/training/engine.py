@@ -19,7 +19,7 @@ from cosnorm.training.capture import CapturedStep, Steps
 from cosnorm.training.device import resolve_device
 from cosnorm.training.evaluation import evaluate
 from cosnorm.training.loop import Loop
-from cosnorm.training.observers import OBSERVERS
+from cosnorm.training.observers import OBSERVERS, watching
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_techniques
 from cosnorm.training.splits import Examples, SparseSplit, Split, place
@@ -364,7 +364,8 @@ class _Unit:
         count = len(self.training.targets)
         batches = math.ceil(count / trainee.replica.batch_size)
         train_loss = self.steps.losses[place].item() / count
-        test_loss, test_error = evaluate(trainee, self.testing)
+        with watching(trainee) as seen:
+            test_loss, test_error = evaluate(trainee, self.testing)
         trainee.epoch += 1
         every = trainee.replica.error_steps
         if every is not None and trainee.epoch * batches % every == 0:
@@ -380,14 +381,14 @@ class _Unit:
         curves.train_error.append(int(self.steps.errors[place].item()))
         curves.test_loss.append(test_loss)
         curves.test_error.append(test_error)
-        self._observe(trainee)
+        self._observe(trainee, seen)
         self.session.report(self.places[id(trainee)], trainee)
         return True
 
-    def _observe(self, trainee: Trainee) -> None:
+    def _observe(self, trainee: Trainee, values: list[Tensor]) -> None:
         seen: dict[str, Any] = {}
         for name in trainee.replica.observe:
-            seen |= OBSERVERS[name](trainee, self.testing)
+            seen |= OBSERVERS[name](trainee, self.testing, values)
         if trainee.replica.error_steps is not None:
             seen["test_error_steps"] = trainee.step_errors
         for curve, value in seen.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosnorm import data, evidence, experiments
-from cosnorm.experiments import Printed, Scale, cifar10, newsgroups, rates, relatives
+from cosnorm.experiments import Printed, Scale, cifar10, newsgroups, rates
 from cosnorm.networks import NORMS, WHOLE
 
 
@@ -57,26 +57,42 @@ def test_every_experiment_hangs_together(name: str) -> None:
     assert smoke.threads == 1
     assert set(experiment.printed) <= set(experiment.techniques)
     assert bool(experiment.printed) <= bool(experiment.source)
-    assert experiment.claims
     assert experiment.recorded
 
 
 def test_every_technique_gets_the_same_rates() -> None:
     tried: dict[str, list[float]] = {}
-    for key, technique in experiments.get("rates").techniques.items():
-        assert key == rates.competitor(technique.norm or "", technique.learning_rate)
-        tried.setdefault(technique.norm or "", []).append(technique.learning_rate)
+    for name, technique in experiments.get("rates").techniques.items():
+        key, _, point = name.partition("-at-")
+        rate, _, gain = point.partition("-gain-")
+        assert technique.learning_rate == float(rate)
+        assert technique.settings.get("gain_rate") == (float(gain) if gain else None)
+        if not gain:
+            tried.setdefault(key, []).append(technique.learning_rate)
+        else:
+            assert key == "cosine_affine", "the only one with a learned scale and shift behind a cosine"
     assert set(tried) == set(experiments.get("relatives").techniques)
-    assert set(map(tuple, tried.values())) == {rates.RATES}
+    beyond = {key: tuple(found[len(rates.RATES) :]) for key, found in tried.items()}
+    assert {found[: len(rates.RATES)] for found in map(tuple, tried.values())} == {rates.RATES}
+    assert {key: more for key, more in beyond.items() if more} == rates.FURTHER
     # Of the rest a dense layer cannot use one, and the others are parts or spatial forms of these.
-    assert set(NORMS) - set(tried) == {"instance", "group", "detach_mean", "detach_std"}
+    left = set(NORMS) - set(tried)
+    assert left == {"instance", "group", "detach_mean", "detach_std"}
+
+
+def test_rates_beyond_the_grid_are_not_chosen_from() -> None:
+    records = evidence.load("rates", "smoke")
+    chosen = experiments.get("relatives").choice("cosine", "smoke")
+    assert chosen.rates == len(rates.RATES)
+    assert (
+        chosen.rate
+        == rates.best([r for r in records if r.settings["learning_rate"] in rates.RATES])["cosine"]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "scale", "chosen"),
     [
-        ("rates", "short", relatives.CHOSEN),
-        ("rates", "smoke", relatives.CHOSEN_SMOKE),
         ("rates_newsgroups", "smoke", newsgroups.RATES_SMALL),
         ("rates_cifar10", "smoke", cifar10.RATES_SMALL),
     ],
