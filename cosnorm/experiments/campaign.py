@@ -128,7 +128,8 @@ class Campaign:
             try:
                 wanted = sharing.needed(job.place, job.seed, self.records)
             except ValueError:
-                epochs = get(job.place.experiment).scales[job.place.scale].epochs
+                _, scale, technique = job.place
+                epochs = get(job.place.experiment).replica(technique, scale, job.seed, rate=1.0).epochs
                 found.setdefault(job.name, Due(job, None, epochs, self.seconds(job.place, epochs)))
                 continue
             home = sharing.home(wanted)
