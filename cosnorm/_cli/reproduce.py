@@ -260,9 +260,10 @@ def verdict_lines(before: Mapping[int, str] | str, after: Mapping[int, str] | st
     >>> verdict_lines({7: "untested", 8: "holds"}, {7: "holds", 8: "holds"})[0]
     '1 verdict has changed:'
     """
-    for found in (before, after):
-        if isinstance(found, str):
-            return [f"The claims cannot be judged: {found}"]
+    if isinstance(before, str):
+        return [f"The claims cannot be judged: {before}"]
+    if isinstance(after, str):
+        return [f"The claims cannot be judged: {after}"]
     changed = [number for number, verdict in after.items() if before.get(number) != verdict]
     if not changed:
         return ["No verdict has changed."]

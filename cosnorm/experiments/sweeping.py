@@ -269,7 +269,7 @@ class _Sweep:
                 record.write(result, self.folder)
             for run in runs:
                 place = Place(self.settled.experiment.name, self.settled.scale, run[0])
-                seen = present.get(first, result)
+                seen = present[first] if present else result
                 self.results[run] = view(seen, place, self.settled.replica(*run).epochs)
                 self._tell(run, bool(present))
 
