@@ -20,7 +20,7 @@ from cosnorm.record import RecordError
 HELP = {
     "scale": "paper, short or smoke. The plan at scale paper begins with short runs that settle something.",
     "stage": "Only this stage of the plan.",
-    "claims": "Only the runs that these claims read, numbers with commas; `cosnorm claims` shows them.",
+    "claims": "Only the runs that these claims read, such as 1,2 or 3a; `cosnorm claims` shows them.",
     "budget": "Stop after this time, such as 3h, 90m or 1h30m; what is in progress keeps its state.",
     "dry_run": "Show what is needed and what it costs on this machine, and train nothing.",
     "threads": "Runs at a time, each on one thread of the processor; default one for each core.",
@@ -111,7 +111,7 @@ def _campaign(options: Options) -> Campaign:
     experiments = None
     if options.claims is not None:
         experiments = sorted(
-            {name for number in parse_claims(options.claims) for name in claims.CLAIMS[number].experiments}
+            {name for key in parse_claims(options.claims) for name in claims.CLAIMS[key].experiments}
         )
     return Campaign(
         options.scale,
@@ -123,21 +123,29 @@ def _campaign(options: Options) -> Campaign:
     )
 
 
-def parse_claims(text: str) -> list[int]:
-    """Numbers of claims, with commas.
+def parse_claims(text: str) -> list[str]:
+    """Claims by number, with commas; a number alone stands for all parts of its claim.
 
     Raises
     ------
     ValueError
-        If there is no claim of such a number.
+        If there is no such claim.
+
+    Examples
+    --------
+    >>> parse_claims("1,3"), parse_claims("3b")
+    (['1', '3a', '3b'], ['3b'])
     """
-    numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if not set(numbers) <= set(claims.CLAIMS):
-        raise ValueError(
-            f"--claims {text!r} is not understood; write numbers from {min(claims.CLAIMS)} to "
-            f"{max(claims.CLAIMS)} with commas, such as 1,2"
-        )
-    return numbers
+    found: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        keys = [key for key, claim in claims.CLAIMS.items() if part in (key, str(claim.number))]
+        if not keys:
+            raise ValueError(
+                f"--claims {text!r} is not understood; write numbers of claims with commas, such as 1,2, "
+                f"out of {', '.join(claims.CLAIMS)}"
+            )
+        found += keys
+    return found
 
 
 def parse_duration(text: str) -> float:
@@ -242,35 +250,34 @@ def _needed_line(experiment: str, scale: str, technique: str, runs: Sequence[Due
     )
 
 
-def verdicts(folder: Path) -> dict[int, str] | str:
+def verdicts(folder: Path) -> dict[str, str] | str:
     """The verdict on each claim by the records of a folder, or why there is none."""
     if not folder.is_dir():
         return dict.fromkeys(claims.CLAIMS, "untested")
     try:
-        return {entry.claim.number: entry.verdict for entry in claims.ledger(folder)}
+        return {entry.claim.key: entry.verdict for entry in claims.ledger(folder)}
     except (RecordError, ValueError) as error:
         return str(error)
 
 
-def verdict_lines(before: Mapping[int, str] | str, after: Mapping[int, str] | str) -> list[str]:
+def verdict_lines(before: Mapping[str, str] | str, after: Mapping[str, str] | str) -> list[str]:
     """Which verdicts are not what they were.
 
     Examples
     --------
-    >>> verdict_lines({7: "untested", 8: "holds"}, {7: "holds", 8: "holds"})[0]
+    >>> verdict_lines({"7": "untested", "8": "holds"}, {"7": "holds", "8": "holds"})[0]
     '1 verdict has changed:'
     """
     if isinstance(before, str):
         return [f"The claims cannot be judged: {before}"]
     if isinstance(after, str):
         return [f"The claims cannot be judged: {after}"]
-    changed = [number for number, verdict in after.items() if before.get(number) != verdict]
+    changed = [key for key, verdict in after.items() if before.get(key) != verdict]
     if not changed:
         return ["No verdict has changed."]
     lines = [
-        f"  claim {number}, {claims.CLAIMS[number].title}: {before.get(number, 'untested')} -> {verdict}"
-        for number, verdict in after.items()
-        if number in changed
+        f"  claim {key}, {claims.CLAIMS[key].title}: {before.get(key, 'untested')} -> {after[key]}"
+        for key in changed
     ]
     return [f"{len(changed)} verdict{' has' if len(changed) == 1 else 's have'} changed:", *lines]
 

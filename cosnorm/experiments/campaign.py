@@ -105,9 +105,13 @@ class Campaign:
     def _read(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
         """The runs of these experiments, and those of others that they read in place of runs of their own."""
         own = {(job.place, job.seed) for job in jobs if job.place.experiment in experiments}
+        scales = {place[:2] for place, _ in own}
+        planned = {experiment for experiment, _ in scales}
         kept: list[Job] = []
         for job in jobs:
             read = set() if job.place.experiment in experiments else self._readers(job, experiments) - own
+            # An experiment that the plan names is read at the scales at which it names it.
+            read = {one for one in read if one[0].experiment not in planned or one[0][:2] in scales}
             own |= read
             if read or job.place.experiment in experiments:
                 kept.append(job)
@@ -128,7 +132,8 @@ class Campaign:
             try:
                 wanted = sharing.needed(job.place, job.seed, self.records)
             except ValueError:
-                epochs = get(job.place.experiment).scales[job.place.scale].epochs
+                _, scale, technique = job.place
+                epochs = get(job.place.experiment).replica(technique, scale, job.seed, rate=1.0).epochs
                 found.setdefault(job.name, Due(job, None, epochs, self.seconds(job.place, epochs)))
                 continue
             home = sharing.home(wanted)
