@@ -22,7 +22,7 @@ SITE := _build/html
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
 
-.PHONY: help book pdf test execute lint format bench check release-files set-url clean
+.PHONY: help book pdf test matrix execute lint format bench check release-files set-url clean
 
 help: ## Show this list
 	@echo "make COMMAND, where COMMAND is one of"
@@ -45,6 +45,9 @@ test: $(INSTALLED) ## Run every test, the chapters included
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(if $(MAKE_TERMOUT),,--color=no) $(PYTEST_ARGS) tests book
 	@echo "All tests passed."
+
+matrix: $(INSTALLED) ## Run the chapters as other processors would (CHAPTERS="..." for some; an hour for all)
+	@$(BIN)/python -m tools.matrix --jobs $(JOBS) $(CHAPTERS)
 
 execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
 	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)

@@ -72,6 +72,15 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
+def texts_are_compared(notebook: NotebookNode, cell: NotebookNode) -> bool:
+    """Whether nbval compares what a code cell prints (in a lax chapter, only where a tag asks for it)."""
+    tags = cell.metadata.get("tags", [])
+    if "nbval-ignore-output" in tags:
+        return False
+    lax = notebook.metadata.get("cosnorm", {}).get("nbval") == "lax"
+    return not lax or "nbval-check-output" in tags
+
+
 def markdown(path: Path) -> str:
     """All prose of a page: the Markdown cells of a chapter, or the whole of a Markdown page."""
     if path.suffix == ".md":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools import chapters, repository, stored_results
+from tools import chapters, comparison, repository, stored_results
 
 LONGEST_CELL = 20  # lines of code
 LARGEST_FIGURE = 150_000  # bytes of SVG
@@ -25,7 +25,7 @@ def problems(path: Path, root: Path = repository.ROOT) -> list[str]:
         return [str(error)]
     checks = (staleness(notebook, root), opening(notebook, root), cell_sizes(notebook))
     checks += (outputs(notebook), figures(notebook), leftovers(notebook), solutions(notebook))
-    checks += (sources(notebook, root),)
+    checks += (sources(notebook, root), training(notebook))
     return [f"{path.name}: {problem}" for check in checks for problem in check]
 
 
@@ -160,6 +160,33 @@ def _shows(cell: NotebookNode) -> bool:
     """Whether a cell shows a figure or a table, not only printed lines."""
     rich = ("image/svg+xml", "text/markdown", "text/html")
     return any(kind in output.get("data", {}) for output in cell.outputs for kind in rich)
+
+
+def training(notebook: NotebookNode) -> Iterator[str]:
+    """Compared outputs of training with numbers that another processor may compute differently.
+
+    Training magnifies rounding error, so such a cell prints words, and no number that is not in its own code.
+    """
+    for cell in stored_results.trained_cells(notebook):
+        if not chapters.texts_are_compared(notebook, cell):
+            continue
+        known = set(comparison.numbers(cell.source))
+        for output in cell.outputs:
+            computed = [number for number in comparison.numbers(_printed(output)) if number not in known]
+            if computed:
+                yield (
+                    f"cell {cell.id} shows what training led to and prints {computed[0]}, which may differ "
+                    "on another processor: print a statement that holds with a margin, or tag the cell "
+                    "'nbval-ignore-output'"
+                )
+                break
+
+
+def _printed(output: NotebookNode) -> str:
+    """The text that nbval compares of an output; of a figure, none."""
+    if output.output_type in ("stream", "error") or comparison.FIGURE in output.data:
+        return output.get("text", "")
+    return "\n".join(str(content) for content in output.data.values())
 
 
 def solutions(notebook: NotebookNode) -> Iterator[str]:

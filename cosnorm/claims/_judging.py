@@ -133,10 +133,10 @@ class Sources:
         """The records of one competitor."""
         return [r for r in self.load(run.experiment, scale) if r.technique == run.technique]
 
-    def scale(self, needed: Sequence[Run]) -> str:
-        """``"paper"`` where each competitor has at least :data:`SEEDS` records there, else ``"short"``."""
+    def scale(self, needed: Sequence[Run], seeds: int = SEEDS) -> str:
+        """``"paper"`` where each competitor has at least so many records there, else ``"short"``."""
         best, fallback = SCALES
-        complete = needed and all(len(self.runs(run, best)) >= SEEDS for run in needed)
+        complete = needed and all(len(self.runs(run, best)) >= seeds for run in needed)
         return best if complete else fallback
 
     @property
@@ -184,7 +184,7 @@ def gather(sources: Sources, needs: Sequence[Run], least: int = LEAST) -> Gather
     cosnorm.record.RecordError
         If competitors of two experiments were not run on the same data and equally long.
     """
-    scale = sources.scale(needs)
+    scale = sources.scale(needs, least if least < LEAST else SEEDS)
     runs = [sources.runs(need, scale) for need in needs]
     groups = tuple(tuple(r for r in found if not r.diverged) for found in runs)
     lost = {

@@ -31,6 +31,7 @@ _WRITTEN_AS = {
     "channels": ("channels", "network", "kernel_size"),
     "observe": ("observed",),
     "output_bias": ("output_layer",),
+    "dropout_convention": ("dropout_scaled",),
 }
 
 

@@ -54,7 +54,7 @@ class Row:
     """
 
     technique: str
-    learning_rate: float
+    learning_rate: float | None
     n: int
     diverged: int
     mean: float | None
@@ -130,7 +130,7 @@ class Table(Sequence[Row]):
     def _names(self) -> list[Column]:
         return [
             ("technique", lambda row: row.technique),
-            ("rate", lambda row: f"{row.learning_rate:g}"),
+            ("rate", lambda row: _UNDEFINED if row.learning_rate is None else f"{row.learning_rate:g}"),
             ("n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
         ]
 

@@ -8,7 +8,6 @@ name ends in          reading
 ====================  ==================================================================================
 ``-variance``         weights start with variance 0.1, as written, in place of standard deviation 0.1
 ``-unbiased``         hidden units of the baseline and of max norm have no bias
-``-biased``           hidden units of weight norm learn a bias
 ``-plain-output``     the output layer has no bias
 ``-constant-...``     the cosines' constant is 0, 0.01 or 1 in place of 0.0001
 ``-dropout``          our reading of "drop rate 0.8, 0.5": 0.8 of the input is kept
@@ -58,7 +57,6 @@ def _competitors() -> dict[str, Technique]:
         found |= _read(norm, "variance", std=STD)
     for norm in ("none", "max_norm"):
         found |= _read(norm, "unbiased", hidden_bias=False)
-    found |= _read("weight", "biased", hidden_bias=True)
     for norm in ("none", "cosine"):
         found |= _read(norm, "plain-output", output_bias=False)
     for constant in CONSTANTS:

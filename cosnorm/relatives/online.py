@@ -307,7 +307,7 @@ class ActivationClamp(nn.Module):
 
     It stands where :class:`LayerScaling` would, and mixes no features. A normalized component that is
     normally distributed leaves :math:`[-5, 5]` less than once in a million times, so while the estimates are
-    right the clamp does nothing. Components beyond the limit get no gradient.
+    right the clamp does nothing. Components beyond the limit get no gradient; one at the limit gets it whole.
 
     Parameters
     ----------
@@ -340,7 +340,9 @@ class ActivationClamp(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Map any shape to the same."""
         check_floating("ActivationClamp", input)
-        return input.clamp(-self.limit, self.limit)
+        # The gradient of torch.clamp at its limits is 1 up to torch 2.13 and 0 from 2.14 on.
+        clamped = input.detach().clamp(-self.limit, self.limit)
+        return torch.where(input.abs() <= self.limit, input, clamped)
 
     def extra_repr(self) -> str:
         """Options, as shown by ``print``."""

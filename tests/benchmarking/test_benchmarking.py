@@ -82,9 +82,6 @@ def test_a_converted_network_computes_cosines_and_trains(
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"
-)  # torch's own
 def test_compiled_contenders_are_the_cosine_layers_and_the_plain_one() -> None:
     case = with_compiled(SMALL["row"])
     more = set(case.contenders) - set(SMALL["row"].contenders)

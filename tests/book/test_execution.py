@@ -86,7 +86,7 @@ def nbval(root: Path, path: Path) -> subprocess.CompletedProcess[str]:
         "-c",
         str(root / "pyproject.toml"),
     ]
-    command += ["--confcutdir", str(root), "-p", "tests.conftest", str(path)]
+    command += ["--confcutdir", str(root), "-p", "conftest", str(path)]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
 
 
@@ -94,11 +94,12 @@ def nbval(root: Path, path: Path) -> subprocess.CompletedProcess[str]:
     ("stored", "now", "lax", "tags", "passes"),
     [
         ("0.25", "0.25", False, [], True),
-        ("0.25", "0.26", False, [], False),
-        ("0.25", "0.26", True, [], True),
-        ("0.25", "0.26", True, ["nbval-check-output"], False),
-        ("0.25", "0.26", False, ["nbval-ignore-output"], True),
+        ("0.25", "0.27", False, [], False),
+        ("0.25", "0.27", True, [], True),
+        ("0.25", "0.27", True, ["nbval-check-output"], False),
+        ("0.25", "0.27", False, ["nbval-ignore-output"], True),
         ("took 1.5 ms", "took 17 ms", False, [], True),
+        ("0.25 and -0.0", "0.26 and 0.0", False, [], True),
         ("12 errors", "13 errors", False, [], False),
     ],
 )

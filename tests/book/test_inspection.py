@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 
 import nbformat
 import pytest
@@ -155,12 +156,55 @@ def go_lax(notebook: NotebookNode) -> None:
     notebook.metadata.cosnorm["nbval"] = "lax"
 
 
+def print_outcome_of_training(notebook: NotebookNode) -> None:
+    add_cells(notebook, "nets = [train(net, 0.1)]", "print(f'{wrong(nets[0])} errors')", "12 errors")
+
+
+def print_loss_of_a_loop(notebook: NotebookNode) -> None:
+    add_cells(notebook, LOOP, "print(loss)", "0.25")
+
+
+def print_outcome_of_own_function(notebook: NotebookNode) -> None:
+    define = f"def fit(net):\n{indent(LOOP, '    ')}\n    return net\n\nnet = start()\nfit(net)"
+    add_cells(notebook, define, "print(wrong(net))", "12")
+
+
 def leave_unsolved(notebook: NotebookNode) -> None:
     notebook.cells[-1].source = notebook.cells[-1].source.split("```{solution}")[0]
 
 
 def lose_exercise(notebook: NotebookNode) -> None:
     notebook.cells.pop()
+
+
+LOOP = "for x in data:\n    loss = f(x)\n    loss.backward()\n    optimizer.step()"
+
+
+def add_cells(notebook: NotebookNode, trains: str, shows: str, text: str, **metadata: object) -> None:
+    """Two cells more: one that trains, and a later one that prints a text."""
+    printed = new_output("stream", name="stdout", text=text)
+    notebook.cells += [
+        new_code_cell(trains, id="trains", execution_count=4),
+        new_code_cell(shows, id="shown", execution_count=5, outputs=[printed], metadata=metadata),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trains", "shows", "text", "tags"),
+    [
+        ("nets = train(net, 0.1)", "print('fewer than 20:', wrong(nets) < 20)", "fewer than 20: True", []),
+        ("nets = train(net, 0.1)", "print(wrong(nets))", "12", ["nbval-ignore-output"]),
+        ("net = mlp((64, 10))", "print(wrong(net))", "12", []),
+        ("nets = train(net, 0.1)", "nets = 12\nprint(nets + 1)", "13", []),
+        ("for x in data:\n    g = grad(x)\n    total += g", "print(total)", "12", []),
+    ],
+)
+def test_what_does_not_depend_on_training_or_holds_with_a_margin_may_be_printed(
+    trains: str, shows: str, text: str, tags: list[str], book: Path
+) -> None:
+    notebook = chapters.read(chapter(book))
+    add_cells(notebook, trains, shows, text, tags=tags)
+    assert list(inspection.training(notebook)) == []
 
 
 FAULTS: list[tuple[Callable[[NotebookNode], None], str]] = [
@@ -186,6 +230,9 @@ FAULTS: list[tuple[Callable[[NotebookNode], None], str]] = [
     (change_kernel, "kernel"),
     (leave_widgets, "widgets"),
     (go_lax, "nbval would compare nothing"),
+    (print_outcome_of_training, "cell shown shows what training led to and prints 12"),
+    (print_loss_of_a_loop, "prints 0.25"),
+    (print_outcome_of_own_function, "prints 12"),
     (leave_unsolved, "no solution"),
     (lose_exercise, "2 exercises"),
 ]

@@ -428,9 +428,9 @@ def test_the_best_of_a_baseline_that_still_falls_is_no_goal(tmp_path: Path) -> N
     assert speed(tmp_path, "best").outcome == "holds"
 
 
-def test_the_goal_of_both_scores_is_near_the_larger(tmp_path: Path) -> None:
+def test_the_goal_of_both_scores_is_the_larger(tmp_path: Path) -> None:
     put(tmp_path, cifar("none", [[900, 800, *[300] * 6]] * 3), cifar("cosine", [[209, *[200] * 7]] * 3))
-    assert "315.0 errors" in speed(tmp_path, "scores").said
+    assert "300.0 errors" in speed(tmp_path, "scores").said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosnorm import claims, experiments
+from cosnorm import claims
 from cosnorm.claims import errors, identities, robustness
 from cosnorm.experiments.choosing import RATES, competitor
 
@@ -246,9 +246,6 @@ def test_equal_searches_are_judged_on_three_datasets(tmp_path: Path) -> None:
     assert claims.entry(25, tmp_path).verdict == "holds"
 
 
-@pytest.mark.skipif(
-    "tutorial" not in experiments.registry(), reason="the experiment comes with the same change"
-)
 @pytest.mark.parametrize(
     ("best", "epochs", "verdict"), [(1899, 3, "holds"), (1900, 300, "contradicted"), (1900, 3, "too early")]
 )

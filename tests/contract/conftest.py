@@ -10,11 +10,8 @@ import torch
 
 HERE = Path(__file__).parent
 
-#: What torch itself says while it works; each as narrow as a filter can be.
-OF_TORCH = [
-    "ignore:`torch.jit.script.*` is deprecated:DeprecationWarning",  # first use of forward mode, of inductor
-    "ignore:.* should not be instantiated. Methods on autograd functions:DeprecationWarning",  # dynamo
-]
+#: What torch says about its own code (in forward mode, inductor, dynamo), which depends on its version.
+OF_TORCH = ["ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -179,7 +179,7 @@ def test_conditions_may_differ_where_the_experiment_declares_it() -> None:
     usual = make_record("cosine", 0, [5, 4], initial_std=0.1, hidden_bias=None, output_layer="a")
     other = make_record("none-variance", 0, [5, 4], initial_std=0.316, hidden_bias=None, output_layer="b")
     evidence.table(as_of("ambiguity", usual, other))
-    with pytest.raises(RecordError, match="differ in initial_std, output_layer"):
+    with pytest.raises(RecordError, match="differ in initial_std;"):
         evidence.table([usual, other])
     twice = make_record("none-variance", 1, [5, 4], initial_std=0.2, hidden_bias=None, output_layer="b")
     with pytest.raises(RecordError, match="differ in initial_std"):

@@ -27,7 +27,6 @@ def execute(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq", "ignore::DeprecationWarning:jupyter_client")
 def test_execution_repeats_every_figure(tmp_path: Path) -> None:
     one, two = execute(tmp_path), execute(tmp_path)
     assert [len(figures) for figures in one] == [0, 1, 1]

@@ -316,7 +316,6 @@ def test_per_example_gradients_with_vmap() -> None:
             torch.testing.assert_close(found[name][index], value)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_forward_and_reverse_mode_agree() -> None:
     layer: Any = draw(WeightNormLinear(3, 2, gain="learnable", dtype=torch.float64))
     x = batch(3)

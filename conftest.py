@@ -1,0 +1,47 @@
+"""What every test run shares: one thread per process, and how nbval compares the outputs of chapters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Two workers on a two-core machine: with the default thread count each would fight the other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COSNORM_SCALE", None)  # chapters are checked at the scale their outputs were stored at
+
+import pytest
+from nbval.plugin import IPyNbCell
+
+from tools import chapters, comparison, stored_results
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each cell compared by the rules of tools/comparison.py, and begin with what takes long."""
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            compare_by_rules(item)
+    # Workers take whole files in this order: what takes long goes first, or one worker waits for the other.
+    long = {item.path for item in items if isinstance(item, IPyNbCell) or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def compare_by_rules(cell: IPyNbCell) -> None:
+    """Replace nbval's comparison in one cell of a chapter.
+
+    In a lax chapter, texts are compared only in cells tagged ``nbval-check-output``; figures always are.
+    """
+    notebook = cell.parent.nb
+    texts = chapters.texts_are_compared(notebook, cell.cell)
+    figures = "texts"
+    if any(cell.cell is each for each in stored_results.trained_cells(notebook)):
+        figures = "outline"
+    elif chapters.patterns(cell.cell):
+        figures = "everything"
+
+    def compare(new: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> bool:
+        found = comparison.differences(stored, new, sanitize=cell.sanitize, texts=texts, figures=figures)
+        cell.comparison_traceback = found
+        return not found
+
+    cell.compare_outputs = compare
