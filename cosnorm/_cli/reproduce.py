@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from cosnorm import claims
-from cosnorm._cli.shared import EXPLAINED, INTERRUPTED, STOPPING, complain, set_threads, stoppable
+from cosnorm._cli.shared import (
+    EXPLAINED,
+    INTERRUPTED,
+    STOPPING,
+    check_device,
+    complain,
+    set_threads,
+    stoppable,
+)
 from cosnorm.experiments.campaign import Campaign, Due, Outcome, Progress
 from cosnorm.experiments.stages import OPEN
 from cosnorm.record import RecordError
@@ -108,6 +116,7 @@ def reproduce_command(display: Display, options: Options) -> int:
 
 def _campaign(options: Options) -> Campaign:
     set_threads(options.threads)
+    check_device(options.device)
     experiments = None
     if options.claims is not None:
         experiments = sorted(

@@ -139,6 +139,12 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
+def check_device(device: str) -> None:
+    """Refuse devices of torch that nothing here has been tested on."""
+    if device != "auto" and device.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda")
+
+
 class Stop(threading.Event):
     """Set by the first Ctrl-C or SIGTERM.
 
@@ -207,6 +213,7 @@ def run_command(
     """Run an experiment as asked; returns the exit code after saying what was done, or why not."""
     try:
         set_threads(threads)
+        check_device(device)
         plan = experiments.plan(name, norm, scale, parse_seeds(seeds), device, records)
         prepare_folder(records)
         obtain_data(plan, records, supersede)

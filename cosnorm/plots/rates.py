@@ -129,7 +129,9 @@ def _finished(rates: Mapping[float, float | None]) -> tuple[list[float], list[fl
 
 def _draw(axes: Axes, technique: str, rates: Mapping[float, float | None], chosen: float, top: float) -> None:
     color = COLORS[norm_of(technique)]
-    axes.plot(*_finished(rates), color=color, marker=MARKERS[norm_of(technique)], markersize=3.5, linewidth=1.3)
+    axes.plot(
+        *_finished(rates), color=color, marker=MARKERS[norm_of(technique)], markersize=3.5, linewidth=1.3
+    )
     lost = [rate for rate, value in rates.items() if value is None]
     axes.plot(lost, [top] * len(lost), "x", color=color, markersize=4.5)
     best = rates[chosen]
