@@ -46,8 +46,8 @@ test: $(INSTALLED) ## Run every test, the chapters included
 	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(if $(MAKE_TERMOUT),,--color=no) $(PYTEST_ARGS) tests book
 	@echo "All tests passed."
 
-matrix: $(INSTALLED) ## Run the chapters as other processors would (CHAPTERS="..." for some; an hour for all)
-	@$(BIN)/python -m tools.matrix --jobs $(JOBS) $(CHAPTERS)
+matrix: $(INSTALLED) ## Run the chapters as other processors would (CHAPTERS="..." for some, ONLY=SSE4.1 for one)
+	@$(BIN)/python -m tools.matrix --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)") $(CHAPTERS)
 
 execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
 	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)

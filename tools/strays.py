@@ -67,7 +67,7 @@ _REMOVED = tuple(
         (r"^# +\d+\. ", re.MULTILINE),
         (
             r"\b(?:[Cc]hapters?|[Ss]ections?|[Tt]ables?|[Ff]igures?|[Ee]quations?|Eqs?\.|[Cc]laims?"
-            r"|[Ee]xercises?|[Pp]arts?|[Ss]eeds?|Python|Ray before|CC BY|[Vv]ersion)\s+"
+            r"|[Ee]xercises?|[Pp]arts?|[Ss]eeds?|Python|torch|numpy|Ray before|CC BY|[Vv]ersion)\s+"
             r"\d+(?:\.\d+)*(?:(?:,| and| to|,? or|\u2013|-)\s*\d+(?:\.\d+)*)*",
             0,
         ),
