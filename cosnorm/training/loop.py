@@ -77,8 +77,7 @@ class Loop:
             self.network.first.descend(gradients[-1], rate)
         count = len(self.plain)
         _descend(self.plain, gradients[:count], rate)
-        if self.gains:
-            _descend(self.gains, gradients[count : count + len(self.gains)], rate * factor)
+        _descend(self.gains, gradients[count : count + len(self.gains)], rate * factor)
         self.trainee.rule.step()
         move_averages(self.trainee)
 
@@ -94,7 +93,8 @@ class Loop:
 
 
 def _descend(parameters: list[Tensor], gradients: tuple[Tensor, ...], rate: float) -> None:
-    torch._foreach_add_(parameters, gradients, alpha=-rate)  # pyright: ignore[reportPrivateImportUsage]
+    if parameters:  # without biases, all may descend in the backward pass
+        torch._foreach_add_(parameters, gradients, alpha=-rate)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def move_averages(trainee: Trainee) -> None:

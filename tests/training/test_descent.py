@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from cosnorm import data
 from cosnorm.networks import mlp, update_rule
 from cosnorm.relatives import UpdateRule, WeightDecay
-from cosnorm.training import descent
+from cosnorm.training import Replica, descent, train
 from cosnorm.training.descent import DescendingLinear, descending
 
 #: Techniques whose hidden layers work with directions.
@@ -131,3 +132,12 @@ def test_penalized_losses_and_other_layers_are_left_to_the_optimizer() -> None:
     assert type(cosine[2]) is DescendingLinear
     assert type(first) is Doubled
     assert themselves == {id(cosine[2].weight)}
+
+
+@pytest.mark.parametrize("norm", ["none", "cosine", "weight"])
+def test_a_network_without_any_bias_is_trained(norm: str) -> None:
+    """All of its parameters descend in the backward pass, and none is left for the step after it."""
+    hidden = {} if norm == "cosine" else {"hidden_bias": False}
+    replica = Replica((64, 20, 10), norm, 0.3, batch_size=50, epochs=2, seed=0, output_bias=False, **hidden)
+    (curves,) = train([replica], data.load("digits"), device="cpu")
+    assert curves.train_loss[1] < curves.train_loss[0]
