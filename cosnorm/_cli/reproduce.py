@@ -261,8 +261,6 @@ def _needed_line(experiment: str, scale: str, technique: str, runs: Sequence[Due
 
 def verdicts(folder: Path) -> dict[str, str] | str:
     """The verdict on each claim by the records of a folder, or why there is none."""
-    if not folder.is_dir():
-        return dict.fromkeys(claims.CLAIMS, "untested")
     try:
         return {entry.claim.key: entry.verdict for entry in claims.ledger(folder)}
     except (RecordError, ValueError) as error:

@@ -178,7 +178,6 @@ def test_a_sweep_never_sees_the_test_set() -> None:
         assert {norm for norm, rates in tried.items() if set(rates) != grid} <= set(sweeps.FURTHER)
         assert all(scale.validation > 0 for scale in experiment.scales.values())
     scale = dataclasses.replace(experiments.get("mnist").scales["short"], validation=0)
-    Technique(None, "ours")
     with pytest.raises(ValueError, match="must hold out training examples"):
         choosing.sweep(
             experiments.get("mnist"), "open", "", {"short": scale}, {"none": Technique(None, "ours")}
