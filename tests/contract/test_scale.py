@@ -68,9 +68,9 @@ def test_every_row_may_have_its_own_factor(case: Case, side: str) -> None:
 @pytest.mark.parametrize("power", [-100, 100])
 @pytest.mark.parametrize("case", cases(Law.ZERO_WEIGHT))
 def test_directions_of_any_length_that_float32_can_hold(case: Case, power: int) -> None:
-    """The squares of these weights do not fit, and need not."""
+    """The squares of these weights do not fit, and need not. Where memory lies decides the order of a sum."""
     x, w = case.draw(dtype=FLOAT32)
-    assert torch.equal(case.function(x, w * 2.0**power), case.function(x, w))
+    case.alike(case.function(x, w * 2.0**power), case.function(x, w), 4 * torch.finfo(FLOAT32).eps)
 
 
 def inside(case: Case, x: Tensor, low: float, high: float, end: float) -> float:
