@@ -90,7 +90,7 @@ class Record:
         epochs (it is missing in records made before it was introduced).
     stored
         Name of the record in whose file the run lies. It differs from :attr:`name` where an experiment
-        shares the run of another one, see :mod:`cosnorm.experiments.sharing`. It is not written to the file.
+        shares the run of another one, see ``cosnorm.experiments.sharing``. It is not written to the file.
     """
 
     experiment: str

@@ -2,7 +2,7 @@
 
 Every number is that of ``tutorials/image/cifar10/cifar10.py`` in github.com/tensorflow/models (functions
 ``inference``, ``loss`` and ``train``, read at commit 05a434d67506f31dc8a83399ae3291b4aef75c34). The images
-and their distortions are in :mod:`cosnorm.training.images`, the moving average is
+and their distortions are in ``cosnorm.training.images``, the moving average is
 :attr:`cosnorm.training.Replica.average`. The tutorial divides its learning rate, 0.1, by ten every 350
 epochs, which it counts as ``int(50_000 / 128 * 350)`` steps (:data:`FIRST_DECAY`). Its 100,000 steps end
 before that, so the learning rate is constant here.

@@ -1,7 +1,7 @@
 """How comparisons are judged, for the claims and for the register.
 
 A comparison *holds* or is *reversed* by a test at 5 %; the tests are those of
-:mod:`cosnorm.evidence.statistics`. It is *untested* without eligible runs: to do better than a network that
+``cosnorm.evidence.statistics``. It is *untested* without eligible runs: to do better than a network that
 never learned shows nothing. It is
 *too early* if its runs could still change the answer:
 

@@ -56,7 +56,7 @@ class Rules:
 
 
 def rules_digest() -> str:
-    """SHA-256 over the files of :data:`RULES`."""
+    """SHA-256 over the files of ``RULES``."""
     total = hashlib.sha256()
     for name in RULES:
         total.update(f"{name}\n".encode() + (_HERE.parent / name).read_bytes().replace(b"\r\n", b"\n"))

@@ -40,7 +40,7 @@ def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[
 
     A run that another experiment has made counts as well: it comes as a view, under the name that was asked
     for and cut to the number of epochs, with :attr:`cosnorm.record.Record.stored` for the record that holds
-    it. See :mod:`cosnorm.experiments.sharing`.
+    it. See ``cosnorm.experiments.sharing``.
 
     Records in the experiment's own folder may have been made under an earlier definition of the experiment,
     with fewer epochs for example. They are left out as soon as every technique that has records has some

@@ -310,7 +310,7 @@ def untrained(runs: Sequence[Record]) -> bool:
 
 
 def learned(records: Sequence[Record]) -> tuple[str, ...]:
-    """The techniques without a diverged run whose runs are not :func:`untrained`.
+    """The techniques without a diverged run whose runs are not ``untrained``.
 
     Examples
     --------

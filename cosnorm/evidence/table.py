@@ -43,7 +43,7 @@ class Row:
     against
         The technique that this one is compared with; ``None`` if it is a baseline itself.
     difference
-        From that technique, paired or not by the rule of :mod:`cosnorm.evidence.statistics`.
+        From that technique, paired or not by the rule of ``cosnorm.evidence.statistics``.
     reach
         How soon it made no more errors than the run of that technique with the same seed at its best; for
         a baseline, when it was at its own best.

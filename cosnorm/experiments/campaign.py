@@ -43,7 +43,7 @@ class Campaign:
     Parameters
     ----------
     scale
-        As for :func:`cosnorm.experiments.stages.stages`.
+        As for ``cosnorm.experiments.stages.stages``.
     stage
         Only this one.
     experiments

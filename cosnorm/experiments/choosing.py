@@ -150,7 +150,7 @@ def choose(
 
 
 def chosen_rate(source: str, norm: str, folder: Path | str | None = None) -> float:
-    """The rate of :func:`choose`, for a technique without settings of its own.
+    """The rate of ``choose``, for a technique without settings of its own.
 
     Raises
     ------

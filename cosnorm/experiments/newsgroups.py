@@ -48,8 +48,8 @@ EXPERIMENT = Experiment(
             seeds=2,
             rates={**RATES_SMALL, "weight-biased": 0.3},
             note="Docstrings of ten parts of scientific Python, and a small network, on which weight norm "
-            "with a bias learns little in so few epochs. Rates from `rates_newsgroups` at scale smoke, one grid "
-            "for all, judged on held-out documents: for seeing the code work, no evidence for a ranking.",
+            "with a bias learns little in so few epochs. Rates from `rates_newsgroups` at scale smoke, one "
+            "grid for all, judged on held-out documents: for seeing the code work, no evidence for a ranking.",
             threads=1,
         ),
         "short": Scale(

@@ -68,7 +68,7 @@ class Scale:
         Learning rates that differ from the technique's own.
     rates_from
         Experiment and scale, such as ``"rates/short"``, whose records decide every other rate, see
-        :func:`cosnorm.experiments.choosing.choose`.
+        ``cosnorm.experiments.choosing.choose``.
     note
         Why they differ, or what else a reader should know.
     threads
@@ -269,7 +269,7 @@ class Experiment:
         return self.scales[scale].rates.get(technique, self.techniques[technique].learning_rate)
 
     def choice(self, technique: str, scale: str, records: Path | str | None = None) -> Choice:
-        """The learning rate that records choose; see :func:`cosnorm.experiments.choosing.choose`.
+        """The learning rate that records choose; see ``cosnorm.experiments.choosing.choose``.
 
         Raises
         ------

@@ -67,7 +67,7 @@ def run(
     record.
 
     A run that another experiment shares is trained once. Its record is written where it is at home, see
-    :mod:`cosnorm.experiments.sharing`, and comes back as a view under the name that was asked for.
+    ``cosnorm.experiments.sharing``, and comes back as a view under the name that was asked for.
 
     Parameters
     ----------

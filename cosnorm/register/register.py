@@ -1,7 +1,7 @@
 """What an open point is, and whether another reading of it changes the ranking.
 
 Under each reading cosine is compared with every rival, by the differences of
-:mod:`cosnorm.evidence.statistics`. A sign is decided by a two-sided test at 5 %. A reading *flips* the
+``cosnorm.evidence.statistics``. A sign is decided by a two-sided test at 5 %. A reading *flips* the
 order of a pair if both signs are decided and differ; it *does not flip* it if they are decided and agree;
 else the pair is *undecided*. The p-value of a pair is the larger of its two, since both signs are needed.
 As for the claims, "does not flip" needs every pair of a point, each at 5 %; and a flip picks among pairs,
