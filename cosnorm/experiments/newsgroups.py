@@ -49,7 +49,8 @@ EXPERIMENT = Experiment(
             rates={**RATES_SMALL, "weight-biased": 0.3},
             note="Docstrings of ten parts of scientific Python, and a small network, on which weight norm "
             "with a bias learns little in so few epochs. Rates from `rates_newsgroups` at scale smoke, one "
-            "grid for all, judged on held-out documents: for seeing the code work, no evidence for a ranking.",
+            "grid for all, judged on held-out documents: for seeing the code work, "
+            "no evidence for a ranking.",
             threads=1,
         ),
         "short": Scale(
