@@ -31,7 +31,7 @@ NEVER_COMPARED = frozenset({"stderr"})
 
 # A minus after a letter or a digit is a hyphen, and a digit within a word ("float32") is no number.
 _NUMBER = re.compile(
-    r"(?:(?<![\w.)])[-+−])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"  # noqa: RUF001
+    r"(?:(?<![\w.)])[-+\u2212])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 )
 _NUMBERED = re.compile(r"_\d+$")
 _COLOR = re.compile(r"#([0-9a-f]{6})\b")
@@ -140,7 +140,7 @@ def _close(stored: str, new: str) -> bool:
 
 
 def _value(text: str) -> Decimal:
-    return Decimal(text.replace(",", "").replace("−", "-"))  # noqa: RUF001
+    return Decimal(text.replace(",", "").replace("\u2212", "-"))
 
 
 def _is_whole(text: str) -> bool:

@@ -23,7 +23,7 @@ from tools import comparison
         ("9.99e-07", "1.00e-06"),
         ("loss   9.9 after", "loss  10.0 after"),
         (" 0.0 % W", "-0.0 % W"),
-        ("−0.0", "0.0"),  # noqa: RUF001
+        ("\u22120.0", "0.0"),  # the minus sign of figures
         ("0", "-0"),
         ("0.3", "0.30000000000000004"),
         ("1", "0.9999999"),
