@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from cosnorm._kept import can_watch, keep, kept
-from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches
+from cosnorm._patches import Patches, largest_or_one, patch_mean, prepare_patches, shift
 from cosnorm._vectors import (
     HALF,
     Vectors,
@@ -39,6 +39,9 @@ from cosnorm._windows import (
 #: Outputs for each entry of the input from which on a convolution is done in parts.
 _WIDE = 4
 
+#: Numbers up to this one leave float16 room for sums of many.
+_FITS_HALF = 2**10
+
 
 def apply(input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float) -> Tensor:
     """The cosines, bounded and differentiable, by the function that suits how it is called."""
@@ -53,16 +56,15 @@ class Filters(NamedTuple):
     """Prepared filters, shaped for a convolution: divided by their lengths, or ``left`` to be."""
 
     values: Tensor
-    appended: Tensor | float | None
     left: Tensor | None
+    reciprocal: Tensor
 
 
 def filters_of(w: Vectors, shape: torch.Size, outputs: int) -> Filters:
     """Divide the filters by their lengths, or leave it to the outputs, whichever are fewer."""
     if w.values.dtype in HALF or w.values.numel() > outputs:
-        return Filters(w.values.view(shape), w.appended, w.reduced)
-    appended = None if w.appended is None else w.appended * w.reduced
-    return Filters((w.values * w.reduced.unsqueeze(-1)).view(shape), appended, None)
+        return Filters(w.values.view(shape), w.reduced, w.reciprocal)
+    return Filters((w.values * w.reduced.unsqueeze(-1)).view(shape), None, w.reciprocal)
 
 
 def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
@@ -71,17 +73,17 @@ def cosines(x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
     filters = filters_of(w, shape, outputs)
     parts = parts_of(x, outputs)
     if len(parts) == 1:
-        products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
+        products = _products(x, filters)
         parts = blocks(products)
         if len(parts) == 1:
             return _divided(products, filters, x)
         for part in parts:
-            _divided(products[part], filters, x.part(part))
+            _divided(products[part], filters, x.part(part))  # in place: there are parts only where that is so
         return products
     whole = None
     for part in parts:
         own = x.part(part)
-        products = _divided(convolve(own.values, filters.values, own.geometry), filters, own)
+        products = _divided(_products(own, filters), filters, own)
         if whole is None:  # laid out as the convolution lays out its own
             whole = products.new_empty_strided((len(x.values), *products.shape[1:]), products.stride())
         torch.clamp(products, -1.0, 1.0, out=whole[part])
@@ -100,20 +102,59 @@ def parts_of(x: Patches, outputs: int) -> list[slice]:
     return blocks(x.values, outputs // inputs)
 
 
+def _products(x: Patches, filters: Filters) -> Tensor:
+    """Slide the filters over the values. Those of half precision have means again, by rounding."""
+    products = convolve(x.values, filters.values, x.geometry).to(x.reduced.dtype)
+    if x.centered and x.values.dtype in HALF:
+        rounding = filters.values.to(products.dtype).flatten(1).sum(1)
+        products = _add_outer(products, patch_mean(x, tuple(filters.values.shape[2:])), -rounding)
+    return without_noise(products, x)
+
+
+def _add_outer(products: Tensor, of_patches: Tensor, of_filters: Tensor) -> Tensor:
+    """Add to each product a number of its patch, ``(N, groups, *out)``, times one of its filter."""
+    groups = of_patches.shape[1]
+    rows, columns = of_patches.unsqueeze(2), split(column(of_filters, products).unsqueeze(0), groups)
+    if not may_reuse(products, rows, columns):
+        return products + join(rows * columns)
+    split(products, groups).addcmul_(rows, columns)
+    return products
+
+
 def _divided(products: Tensor, filters: Filters, x: Patches) -> Tensor:
-    if x.appended is not None and filters.appended is not None:
-        products += _beside(x.appended, products) * _beside(filters.appended, products)
+    """Add the product of the appended components, and divide by the lengths.
+
+    Where a flat patch or float16's power of two is in the way of that order, in the other.
+    """
+    divided_first = x.flat is not None or x.values.dtype == torch.float16
+    if x.constant and not divided_first:
+        appended = x.constant * x.constant
+        if filters.left is None:
+            appended = column(x.constant * (x.constant * filters.reciprocal), products)
+        products += appended
     split(products, x.geometry.groups).mul_(x.reduced.unsqueeze(2))
-    return products if filters.left is None else products.mul_(column(filters.left, products))
+    if filters.left is not None:
+        products.mul_(column(filters.left, products))
+    if x.constant and divided_first:
+        return _add_outer(products, x.constant * x.reciprocal, x.constant * filters.reciprocal)
+    return products
 
 
-def _beside(appended: Tensor | float, products: Tensor) -> Tensor | float:
-    """Shape an appended component, a filter's or a patch's, so that it broadcasts over the products."""
-    if not isinstance(appended, Tensor):
-        return appended
-    if appended.dim() == 1:
-        return column(appended, products)
-    return appended.repeat_interleave(products.shape[1] // appended.shape[1], dim=1)
+def without_noise(products: Tensor, x: Patches) -> Tensor:
+    """Products with filters, 0 for flat patches, where they are rounding; their derivatives stay.
+
+    Where no graph is kept, ``x.reduced`` does the same and a pass is saved.
+    """
+    if x.flat is None or not torch.is_grad_enabled():
+        return products
+    noise = over_filters(x.flat.to(products.dtype), products)
+    return products - noise + vanishing(noise)
+
+
+def vanishing(noise: Tensor) -> Tensor:
+    """Zero, with the derivatives of ``noise``; noise where torch's old vmap cannot tell the two apart."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return noise if functorch.is_legacy_batchedtensor(noise) else noise - noise.detach()
 
 
 def meet(grad: Tensor, cosine: Tensor, reciprocal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,8 +190,10 @@ def gradients(
         shares.append(along)
         by_filter.append(total)
         if needed[1]:
-            towards_patches.append(weight_pull(scaled.to(x.values.dtype), own, filters.values))
+            towards_patches.append(weight_pull(scaled, own, filters.values))
         if needed[0]:
+            if x.flat is not None and not torch.is_grad_enabled():
+                scaled = over_filters(own.reciprocal, grad[part].to(x.reduced.dtype))
             towards_filters.append(input_pull(scaled, grad[part], own, filters))
     grad_input = grad_weight = None
     if needed[1]:
@@ -164,9 +207,27 @@ def gradients(
 
 def weight_pull(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
     """Pull filters towards patches. What slid by were patches with their means; these come off the sum."""
-    pull = convolution_gradient(scaled, x.values, filters, x.geometry, of_filters=True)
+    if x.flat is None or not torch.is_grad_enabled():
+        pull = _summed_patches(scaled, x, filters)
+    else:  # as in without_noise
+        flat = over_filters(x.flat.to(scaled.dtype), scaled)
+        noise = _summed_patches(flat, x, filters)
+        pull = _summed_patches(scaled - flat, x, filters) + vanishing(noise)
+    return pull - pull.mean(1, keepdim=True) if x.centered else pull
+
+
+def _summed_patches(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
+    """Sum the patches by filter, each times its entry of ``scaled``, which may be too large for float16."""
+    unit, values, geometry = None, x.values, x.geometry
+    if x.centered and values.dtype in HALF:  # a large mean would leave few digits to the sum
+        values = shift(values.to(x.reduced.dtype), geometry).to(values.dtype)
+        geometry = geometry.without_padding()
+    if values.dtype == torch.float16 and scaled.numel():
+        unit = (scaled.detach().abs().amax() / _FITS_HALF).clamp(min=1.0)
+        scaled = scaled / unit
+    pull = convolution_gradient(scaled.to(values.dtype), values, filters, geometry, of_filters=True)
     pull = pull.reshape(len(filters), -1).to(x.reduced.dtype)
-    return pull - _mean_of_pull(pull, scaled.to(pull.dtype), x).unsqueeze(-1) if x.centered else pull
+    return pull if unit is None else pull * unit
 
 
 def input_pull(scaled: Tensor, grad: Tensor, x: Patches, filters: Filters) -> Tensor:
@@ -178,16 +239,6 @@ def input_pull(scaled: Tensor, grad: Tensor, x: Patches, filters: Filters) -> Te
     return convolution_gradient(
         scaled.to(x.values.dtype), x.values, filters.values, x.geometry, of_filters=False
     )
-
-
-def _mean_of_pull(pull: Tensor, scaled: Tensor, x: Patches) -> Tensor:
-    """Of each filter's components, the appended one included."""
-    if x.appended is None:
-        return pull.mean(1)
-    own = x.appended.expand_as(x.reduced) if isinstance(x.appended, Tensor) else x.appended
-    beside = over_filters(own, scaled) if isinstance(own, Tensor) else scaled * own
-    total = pull.sum(1) + beside.sum([0, *range(2, scaled.dim())])
-    return total / (pull.shape[1] + 1)
 
 
 def input_gradient(pull: Tensor, along: Tensor, x: Patches, window: tuple[int, ...]) -> Tensor:
@@ -228,13 +279,13 @@ def tangent(
 ) -> Tensor:
     """How the cosines move when input and weight move by ``moves`` (None: not at all)."""
     window = tuple(weight.shape[2:])
-    x = prepare_patches(input, window, geometry, *options, shifted=True)
+    x = prepare_patches(input, window, geometry, *options)
     w = prepare(weight.reshape(len(weight), -1), *options)
     output = cosines(x, w, weight.shape)
     mean = patch_mean(x, window) if x.centered else torch.zeros_like(x.reduced)
     total = torch.zeros_like(output)
     if moves[0] is not None:
-        moved = F.pad(moves[0], geometry.both_sides()) if x.centered else moves[0]
+        moved = F.pad(moves[0], geometry.both_sides()) if x.shifted else moves[0]
         total = total + _input_tangent(moved, output, x, w, weight.shape, mean)
     if moves[1] is not None:
         total = total + _filter_tangent(moves[1], output, x, w, mean)
@@ -254,7 +305,7 @@ def _input_tangent(
 def _filter_tangent(moved: Tensor, output: Tensor, x: Patches, w: Vectors, mean: Tensor) -> Tensor:
     rows = moved.reshape(len(moved), -1)
     ones = column(rows.sum(1), output).expand_as(output)
-    products = convolve(x.values, moved, x.geometry) - over_filters(mean, ones)
+    products = without_noise(convolve(x.values, moved, x.geometry) - over_filters(mean, ones), x)
     radial = output * column((rows * w.values).sum(1) * w.reduced, output)
     return (over_filters(x.reduced, products) - radial) * column(w.reciprocal, output)
 
@@ -266,20 +317,20 @@ class CosineConvolution(Function):
     def forward(
         ctx: Any, input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float
     ) -> Tensor:
-        x = prepare_patches(input, tuple(weight.shape[2:]), geometry, centered, constant)
+        x = prepare_patches(input, tuple(weight.shape[2:]), geometry, centered, constant, look=True)
         w = prepare(weight.reshape(len(weight), -1), centered, constant)
         output = cosines(x, w, weight.shape).clamp_(-1.0, 1.0).to(input.dtype)
         ctx.geometry, ctx.options, ctx.shifted = geometry, (centered, constant), x.shifted
         ctx.save_for_forward(input, weight)
-        keep(ctx, output, input, weight, x.reciprocal, w.reciprocal)
+        keep(ctx, output, input, weight, x.inner, w.reciprocal)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         cosine, (input, weight, *reciprocals) = kept(ctx)
         if torch.is_grad_enabled():
-            return _backward(ctx, grads[0], input, weight, None, (None, None), None)
-        return _backward(ctx, grads[0], input, weight, cosine, reciprocals, ctx.shifted)
+            return _backward(ctx, grads[0], input, weight, None, (None, None), look=True)
+        return _backward(ctx, grads[0], input, weight, cosine, reciprocals, look=True, shifted=ctx.shifted)
 
     @staticmethod
     def jvp(ctx: Any, *moves: Tensor | None) -> Tensor:
@@ -294,11 +345,15 @@ def _backward(
     weight: Tensor,
     cosine: Tensor | None,
     reciprocals: Sequence[Tensor | None],
-    shifted: bool | None,
+    *,
+    look: bool = False,
+    shifted: bool | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the five arguments, from what was kept; None is computed again."""
     window, (centered, constant) = tuple(weight.shape[2:]), ctx.options
-    x = prepare_patches(input, window, ctx.geometry, centered, constant, reciprocals[0], shifted)
+    x = prepare_patches(
+        input, window, ctx.geometry, centered, constant, look=look, inner=reciprocals[0], shifted=shifted
+    )
     w = prepare(weight.reshape(len(weight), -1), centered, constant, reciprocals[1])
     cosine = cosines(x, w, weight.shape) if cosine is None else cosine
     grad_input, grad_weight = gradients(ctx.needs_input_grad, grad, cosine, x, w, weight.shape)
@@ -317,11 +372,11 @@ class CosineConvolutionCompiled(Function):
     def forward(
         input: Tensor, weight: Tensor, geometry: Geometry, centered: bool, constant: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = prepare_patches(input, tuple(weight.shape[2:]), geometry, centered, constant, shifted=True)
+        x = prepare_patches(input, tuple(weight.shape[2:]), geometry, centered, constant)
         w = prepare(weight.reshape(len(weight), -1), centered, constant)
         cosine = cosines(x, w, weight.shape)
         output = cosine.clamp(-1.0, 1.0).to(input.dtype)
-        return output, cosine.to(input.dtype), x.reciprocal, w.reciprocal
+        return output, cosine.to(input.dtype), x.inner, w.reciprocal
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -338,7 +393,7 @@ class CosineConvolutionCompiled(Function):
         input, weight, cosine, *reciprocals = ctx.saved_tensors
         if torch.is_grad_enabled():
             cosine, reciprocals = None, (None, None)
-        return _backward(ctx, grads[0], input, weight, cosine, reciprocals, shifted=True)
+        return _backward(ctx, grads[0], input, weight, cosine, reciprocals)
 
 
 class CosineConvolutionTransformed(CosineConvolutionCompiled):

@@ -36,11 +36,14 @@ def apply(input: Tensor, weight: Tensor, centered: bool, constant: float) -> Ten
 def cosines(x: Vectors, w: Vectors) -> Tensor:
     """Equation 3 for prepared rows: products first, lengths after. Rounding may leave [-1, 1] by a hair."""
     if x.mean is not None and w.mean is not None:
-        products = add_product(torch.outer(x.mean * x.components, w.mean), x.values, w.values.mT)
+        count = x.values.shape[-1]
+        products = add_product(torch.outer(x.mean * count, w.mean), x.values, w.values.mT)
     else:
         products = F.linear(x.values, w.values).to(x.reduced.dtype)
-    if x.appended is not None and w.appended is not None:
-        products += _outer(x.appended, w.appended)
+    if x.constant and x.scale is None:
+        products += x.constant * w.constant
+    elif x.constant and x.scale is not None and w.scale is not None:
+        products += (x.constant * x.scale).unsqueeze(-1) * (w.constant * w.scale)
     return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
 
@@ -193,7 +196,3 @@ class CosineLinearTransformed(CosineLinearCompiled):
     def jvp(ctx: Any, *moves: Tensor | None) -> tuple[Tensor | None, ...]:
         input, weight, *_ = ctx.saved_tensors
         return tangent(input, weight, ctx.options, moves), None, None, None
-
-
-def _outer(a: Tensor | float, b: Tensor | float) -> Tensor | float:
-    return a.unsqueeze(-1) * b if isinstance(a, Tensor) else a * b

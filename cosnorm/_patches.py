@@ -19,35 +19,46 @@ from cosnorm._windows import Geometry, blocks, box, join, split, windows
 #: A sample is shifted first where the square of its mean is more than so many times its variance.
 _TOLERATED = 16
 
+#: A power of two that float16 holds, with room for sums of a few.
+_LARGEST_HALF = 2.0**13
+
 
 class Patches(NamedTuple):
     """The input of a cosine convolution, prepared for a product; maps are ``(N, groups, *out)``.
 
-    ``values`` is what the filters slide over under ``geometry``, ``appended`` the component that
-    every patch has besides, ``reduced`` the reciprocal length of the patches of ``values`` and
-    ``reciprocal`` that of the patches as they came (they differ in float16 only).
+    ``values`` is what the filters slide over under ``geometry``; ``constant`` is the component that
+    every patch has besides, appended after centering. ``reciprocal`` is the reciprocal length of the
+    patches as they came.
 
-    Where ``centered``, lengths are those of centred patches, but ``values`` still contain their
+    Where ``centered``, lengths are those of centered patches, but ``values`` still contain their
     means: for the product it is enough that the filters have none. ``shifted`` says that the values
-    are padded, and each sample's large mean is gone.
+    are padded, and each sample's large mean is gone; in half precision that would round them.
+
+    A flat patch (centered: one of equal numbers; else one of zeros) has the constant for its length,
+    which may be shorter than the rounding of a product with ``values`` is large. ``flat`` marks such
+    patches (None: there are none, or their products are exact zeros), and ``inner`` is ``reciprocal``
+    with 0 for them. ``reduced`` is what a product with ``values`` is multiplied by: ``inner``, or
+    ``reciprocal`` where a graph is kept, less a power of two in float16.
     """
 
     values: Tensor
     geometry: Geometry
-    appended: Tensor | float | None
+    constant: float
     reduced: Tensor
     reciprocal: Tensor
+    inner: Tensor
+    flat: Tensor | None
     centered: bool
     shifted: bool
 
     def part(self, samples: slice) -> Patches:
         """Some of the samples."""
-        appended = self.appended[samples] if isinstance(self.appended, Tensor) else self.appended
         return self._replace(
             values=self.values[samples],
-            appended=appended,
             reduced=self.reduced[samples],
             reciprocal=self.reciprocal[samples],
+            inner=self.inner[samples],
+            flat=None if self.flat is None else self.flat[samples],
         )
 
 
@@ -57,36 +68,68 @@ def prepare_patches(
     geometry: Geometry,
     centered: bool,
     constant: float,
-    reciprocal: Tensor | None = None,
+    *,
+    look: bool = False,
+    inner: Tensor | None = None,
     shifted: bool | None = None,
 ) -> Patches:
     """Make :class:`Patches` of ``input``; what is already known is not computed again.
 
-    ``shifted`` None means that each sample's mean is subtracted if it is large.
+    ``look`` says that numbers may be looked at to save work; ``inner`` and ``shifted`` are what an
+    earlier call found.
     """
     dtype = accumulation_dtype(input.dtype)
-    values, appended = input, constant or None
-    if shifted is None and centered:
-        reciprocal = _reciprocal_where_means_are_small(input, window, geometry, appended)
-    shifted = centered and (reciprocal is None if shifted is None else shifted)
+    values, squares = input, None
+    look = look and input.device.type == "cpu"
+    half = input.dtype in HALF
+    if centered and look and inner is None and not half:
+        squares = _squares_where_means_are_small(input, window, geometry)
+    if shifted is None:
+        shifted = centered and squares is None and not half
     if shifted:
-        values, appended = shift(input.to(dtype), constant, geometry)
+        values = shift(input, geometry)
         geometry = geometry.without_padding()
-    if reciprocal is None:
-        if centered:
-            squares = _centered_squares(*pixels(values, geometry.groups), values, window, geometry, appended)
-        else:
-            squares = box(_squares_of_pixels(values, geometry.groups), window, geometry) + constant**2
-        reciprocal = reciprocal_root(squares)
-    if input.dtype != torch.float16:
-        return Patches(values.to(input.dtype), geometry, appended, reciprocal, reciprocal, centered, shifted)
-    scale = power_of_two_above(smallest_positive(reciprocal))
-    values = (values * scale).to(input.dtype)
-    appended = None if appended is None else appended * scale
-    return Patches(values, geometry, appended, reciprocal / scale, reciprocal, centered, shifted)
+    rounded = constant != 0 and (centered or input.dtype == torch.float16)
+    flat = None
+    if inner is None:
+        if squares is None and centered:
+            exact = values.to(dtype)
+            squares = _centered_squares(*pixels(exact, geometry.groups), exact, window, geometry)
+        elif squares is None:
+            squares = box(_squares_of_pixels(values, geometry.groups), window, geometry)
+        reciprocal = inner = reciprocal_root(squares + constant**2)
+        flat = _marked(squares < torch.finfo(dtype).tiny, look) if rounded else None
+        if flat is not None:
+            inner = reciprocal.masked_fill(flat, 0.0)
+    else:
+        reciprocal = inner
+        flat = _marked(inner == 0, look) if rounded else None
+        if flat is not None:
+            reciprocal = inner.masked_fill(flat, _reciprocal_of(constant, dtype))
+    reduced = reciprocal if torch.is_grad_enabled() else inner
+    if input.dtype == torch.float16:
+        scale = power_of_two_above(smallest_positive(inner))
+        if centered:  # values may be larger than the lengths of their centered patches
+            largest = values.detach().abs().amax(tuple(range(1, values.dim())), keepdim=True)
+            scale = torch.minimum(scale, _LARGEST_HALF / power_of_two_above(largest.to(dtype)))
+        values, reduced = values * scale, reduced / scale
+    values = values.to(input.dtype)
+    return Patches(values, geometry, constant, reduced, reciprocal, inner, flat, centered, shifted)
 
 
-def shift(input: Tensor, constant: float, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
+def _marked(flat: Tensor, look: bool) -> Tensor | None:
+    return None if look and not bool(flat.any()) else flat
+
+
+def _reciprocal_of(constant: float, dtype: torch.dtype) -> float:
+    """:func:`reciprocal_root` of the square of one number."""
+    square, kind = constant**2, torch.finfo(dtype)
+    if square > kind.max:
+        return math.nan
+    return 0.0 if square < kind.tiny else 1 / abs(constant)
+
+
+def shift(input: Tensor, geometry: Geometry) -> Tensor:
     """Pad, and take each sample's mean away where it exceeds the spread.
 
     A centred cosine ignores such a shift; rounding does not: it would drown small patches of a
@@ -99,15 +142,13 @@ def shift(input: Tensor, constant: float, geometry: Geometry) -> tuple[Tensor, T
     squares = torch.linalg.vector_norm(channels, dim=within, keepdim=True).square() / count
     mean = torch.where(mean.square() > squares - mean.square(), mean, 0.0)
     padded = split(F.pad(input, geometry.both_sides()), geometry.groups)
-    return join(padded - mean), constant - mean.squeeze(2) if constant else None
+    return join(padded - mean)
 
 
 def patch_mean(x: Patches, window: tuple[int, ...]) -> Tensor:
-    """The mean of every patch of ``x.values``, its appended component included."""
+    """The mean of every patch of ``x.values``."""
     channels = split(x.values.to(x.reduced.dtype), x.geometry.groups)
-    total = box(channels.sum(2), window, x.geometry)
-    count = channels.shape[2] * math.prod(window)
-    return total / count if x.appended is None else (total + x.appended) / (count + 1)
+    return box(channels.sum(2), window, x.geometry) / (channels.shape[2] * math.prod(window))
 
 
 def pixels(values: Tensor, groups: int) -> tuple[Tensor, Tensor]:
@@ -128,40 +169,27 @@ def _squares_of_pixels(values: Tensor, groups: int) -> Tensor:
 
 
 def _centered_squares(
-    deviations: Tensor,
-    means: Tensor,
-    values: Tensor,
-    window: tuple[int, ...],
-    geometry: Geometry,
-    appended: Tensor | float | None,
+    deviations: Tensor, means: Tensor, values: Tensor, window: tuple[int, ...], geometry: Geometry
 ) -> Tensor:
-    """The squared length of every centred patch: spread within each pixel, plus spread between pixels.
+    """The squared length of every centered patch: spread within each pixel, plus spread between pixels.
 
-    No small difference of large sums appears, and a constant patch gives an exact zero.
+    No small difference of large sums appears, and a patch of equal numbers gives an exact zero.
     """
     depth = values.shape[1] // geometry.groups
     within = box(deviations, window, geometry)
     parts = []
     for part in blocks(means, math.prod(window)):
         seen = windows(means[part], window, geometry)
-        start = seen[..., :1]
-        rest = seen - start
-        offset = rest.mean(-1, keepdim=True)
-        squares = depth * (rest - offset).square().sum(-1)
-        if appended is not None:
-            count = depth * math.prod(window)
-            own = appended[part] if isinstance(appended, Tensor) else appended
-            gap = own - (start + offset).squeeze(-1)
-            squares = squares + gap.square() * (count / (count + 1))
-        parts.append(squares)
+        rest = seen - seen[..., :1]
+        parts.append(depth * (rest - rest.mean(-1, keepdim=True)).square().sum(-1))
     return within + (parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
-def _reciprocal_where_means_are_small(
-    input: Tensor, window: tuple[int, ...], geometry: Geometry, appended: float | None
+def _squares_where_means_are_small(
+    input: Tensor, window: tuple[int, ...], geometry: Geometry
 ) -> Tensor | None:
-    """Reciprocal lengths of the centred patches of unshifted input, or None where a shift is wiser."""
-    if input.device.type != "cpu" or input.dtype in HALF or not may_reuse(input):
+    """Squared lengths of the centered patches of unshifted input, or None where a shift is wiser."""
+    if not may_reuse(input):
         return None
     parts = [pixels(input[part], geometry.groups) for part in blocks(input)]
     deviations, means = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
@@ -173,7 +201,7 @@ def _reciprocal_where_means_are_small(
     )
     if not bool((mean.square() <= _TOLERATED * variance).all()):
         return None
-    return reciprocal_root(_centered_squares(deviations, means, input, window, geometry, appended))
+    return _centered_squares(deviations, means, input, window, geometry)
 
 
 def smallest_positive(maps: Tensor) -> Tensor:

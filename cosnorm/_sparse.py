@@ -18,21 +18,30 @@ def apply(input: Tensor, weight: Tensor, centered: bool, constant: float) -> Ten
     return SparseCosineLinear.apply(input, weight, centered, constant)
 
 
-def reciprocal_lengths(input: Tensor, centered: bool, constant: float) -> Tensor:
-    """Of the rows of a CSR matrix. A centred one is summed from squares, those of the zeros as well."""
-    begins, values = input.crow_indices(), input.values()
+def reciprocal_lengths(input: Tensor, centered: bool, constant: float) -> tuple[Tensor, Tensor]:
+    """Of the rows of a CSR matrix, with 0 besides for those whose product with the weights is rounding.
+
+    A centered length is summed from squares, those of the zeros as well. Rows of equal numbers have the
+    constant for their length then, and only the other of the two results says so.
+    """
+    begins, values, width = input.crow_indices(), input.values(), input.shape[1]
     stored = begins.diff()
 
     def row_sums(entries: Tensor) -> Tensor:
         return torch.segment_reduce(entries, "sum", offsets=begins, initial=0.0)
 
     if not centered:
-        return reciprocal_root(row_sums(values.square()) + constant**2)
-    width = input.shape[1]
-    mean = (row_sums(values) + constant) / max(1, width + bool(constant))
+        reciprocal = reciprocal_root(row_sums(values.square()) + constant**2)
+        return reciprocal, reciprocal
+    # As for dense rows, the first component goes before the mean does; it is 0 unless all are stored.
+    full = (stored == width) & (stored > 0)
+    first = values.new_zeros(len(stored)).masked_scatter(full, values[begins[:-1][full]])
+    values = values - first.repeat_interleave(stored)
+    mean = row_sums(values) / max(1, width)
     squares = row_sums((values - mean.repeat_interleave(stored)).square())
     squares = squares + (width - stored) * mean.square()
-    return reciprocal_root(squares + (constant - mean).square() if constant else squares)
+    reciprocal = reciprocal_root(squares + constant**2)
+    return reciprocal, reciprocal.masked_fill(squares < torch.finfo(squares.dtype).tiny, 0.0)
 
 
 class SparseCosineLinear(Function):
@@ -43,14 +52,16 @@ class SparseCosineLinear(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, centered: bool, constant: float) -> Tensor:
-        reciprocal = reciprocal_lengths(input, centered, constant)
+        reciprocal, inner = reciprocal_lengths(input, centered, constant)
         w = prepare(weight, centered, constant)
         products = torch.sparse.mm(input, w.values.mT)
-        if w.appended is not None:
-            products += w.appended * constant
+        if centered and constant:
+            products.masked_fill_((inner == 0).unsqueeze(-1), 0.0)
+        if constant:
+            products += constant * constant
         output = products.mul_(reciprocal.unsqueeze(-1)).mul_(w.reduced).clamp_(-1.0, 1.0)
         ctx.options = centered, constant
-        keep(ctx, output, input, weight, reciprocal, w.reciprocal)
+        keep(ctx, output, input, weight, inner, w.reciprocal)
         return output
 
     @staticmethod
@@ -58,14 +69,13 @@ class SparseCosineLinear(Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
-        cosine, (input, weight, reciprocal, weight_reciprocal) = kept(ctx)
+        cosine, (input, weight, inner, weight_reciprocal) = kept(ctx)
         centered, constant = ctx.options
         if cosine is None:  # a later layer worked in place
             cosine = SparseCosineLinear.apply(input, weight, centered, constant)
         w = prepare(weight, centered, constant, weight_reciprocal)
-        scaled = grads[0] * reciprocal.unsqueeze(-1)
+        scaled = grads[0] * inner.unsqueeze(-1)
         pull = torch.sparse.mm(input.mT, scaled).mT.contiguous()
         if centered:
-            total = pull.sum(1) + constant * scaled.sum(0)
-            pull -= (total / max(1, input.shape[1] + bool(constant))).unsqueeze(-1)
+            pull -= pull.sum(1, keepdim=True) / max(1, input.shape[1])
         return None, remove_radial_part(pull, w, (grads[0] * cosine).sum(0)), None, None

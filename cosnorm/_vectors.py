@@ -1,4 +1,4 @@
-"""What a cosine sees of a vector: centred if asked, one component appended, and its reciprocal length."""
+"""What a cosine sees of a vector: centered if asked, one component appended after that, and its length."""
 
 from __future__ import annotations
 
@@ -28,20 +28,16 @@ class Vectors(NamedTuple):
     two that brings its length to between 1 and 2, so that no product overflows and no rounding is
     added. ``reduced`` is the reciprocal length of ``values``, ``reciprocal`` that of the row as it
     came, and ``scale`` the power of two between them (None: they are the same). ``mean`` is what is
-    still to be subtracted from ``values`` and ``appended`` (None: nothing).
+    still to be subtracted from ``values`` (None: nothing). ``constant`` is the component appended to
+    the row after its mean was subtracted; it counts in the lengths and is not in ``values``.
     """
 
     values: Tensor
-    appended: Tensor | float | None
+    constant: float
     reduced: Tensor
     reciprocal: Tensor
     scale: Tensor | None
     mean: Tensor | None = None
-
-    @property
-    def components(self) -> int:
-        """Components of a vector, with the appended one."""
-        return self.values.shape[-1] + (self.appended is not None)
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -64,35 +60,28 @@ def power_of_two_above(positive: Tensor) -> Tensor:
     return torch.exp2(torch.log2(torch.where(positive > 0, positive, 1.0)).ceil()).detach()
 
 
-def center(rows: Tensor, constant: float) -> tuple[Tensor, Tensor | None]:
-    """Subtract from each row (and from its appended component) their mean.
+def center(rows: Tensor) -> Tensor:
+    """Subtract from each row its mean.
 
-    The first component goes before the mean does. A constant row then gives exact zeros, and a
-    mean far above the spread costs no digits.
+    The first component goes before the mean does. A row of equal numbers then gives exact zeros, and
+    a mean far above the spread costs no digits.
     """
     first = rows[..., :1] if rows.shape[-1] else rows.new_zeros(*rows.shape[:-1], 1)
     rest = rows - first
-    if not constant:
-        return rest - rest.mean(-1, keepdim=True), None
-    count = rows.shape[-1] + 1
-    appended = constant - first
-    mean = (rest.sum(-1, keepdim=True) + appended) / count
-    return rest - mean, (appended - mean).squeeze(-1)
+    return rest - rest.mean(-1, keepdim=True)
 
 
 def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | None = None) -> Vectors:
     """Make :class:`Vectors` of ``rows``; a ``reciprocal`` that is already known is not computed again."""
     dtype = accumulation_dtype(rows.dtype)
-    values, appended = center(rows.to(dtype), constant) if centered else (rows, constant or None)
+    values = center(rows.to(dtype)) if centered else rows
     if reciprocal is None:
-        squares = squared_lengths(values)
-        reciprocal = reciprocal_root(squares if appended is None else squares + appended**2)
+        reciprocal = reciprocal_root(squared_lengths(values) + constant**2)
     if rows.dtype != torch.float16:
-        return Vectors(values.to(rows.dtype), appended, reciprocal, reciprocal, None)
+        return Vectors(values.to(rows.dtype), constant, reciprocal, reciprocal, None)
     scale = power_of_two_above(reciprocal)
     values = (values * scale.unsqueeze(-1)).to(rows.dtype)
-    appended = None if appended is None else appended * scale
-    return Vectors(values, appended, reciprocal / scale, reciprocal, scale)
+    return Vectors(values, constant, reciprocal / scale, reciprocal, scale)
 
 
 def prepare_both(input: Tensor, weight: Tensor, centered: bool, constant: float) -> tuple[Vectors, Vectors]:
@@ -112,21 +101,20 @@ def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
     """
     if rows.device.type != "cpu" or rows.dtype in HALF:
         return None
-    count = rows.shape[-1] + bool(constant)
-    squares = squared_lengths(rows) + constant**2
-    mean = (rows.sum(-1) + constant) / max(count, 1)
-    taken = count * mean.square()
+    squares = squared_lengths(rows)
+    mean = rows.sum(-1) / max(rows.shape[-1], 1)
+    taken = rows.shape[-1] * mean.square()
     if not bool((taken <= squares / 4).all()):
         return None
-    reciprocal = reciprocal_root(squares - taken)
-    return Vectors(rows, constant or None, reciprocal, reciprocal, None, mean)
+    reciprocal = reciprocal_root(squares - taken + constant**2)
+    return Vectors(rows, constant, reciprocal, reciprocal, None, mean)
 
 
 def known(rows: Tensor, reciprocal: Tensor, mean: Tensor | None, centered: bool, constant: float) -> Vectors:
     """What :func:`prepare_both` made of ``rows``, from what was kept of it."""
     if mean is None:
         return prepare(rows, centered, constant, reciprocal)
-    return Vectors(rows, constant or None, reciprocal, reciprocal, None, mean)
+    return Vectors(rows, constant, reciprocal, reciprocal, None, mean)
 
 
 def squared_lengths(rows: Tensor) -> Tensor:

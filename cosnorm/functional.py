@@ -38,7 +38,10 @@ def cosine_linear(
     .. math:: y_{j} = \frac{w_j \cdot x}{\lVert w_j \rVert \, \lVert x \rVert}
 
     With ``centered`` it is Pearson's correlation (Equation 17): the mean of :math:`x` and of each
-    :math:`w_j` over the last dimension is subtracted first.
+    :math:`w_j` over the last dimension is subtracted first. With a ``constant`` :math:`\kappa` besides,
+
+    .. math:: y_j = \frac{\sum_i (w_{ji} - \bar w_j)(x_i - \bar x) + \kappa^2}
+        {\sqrt{\lVert w_j - \bar w_j \rVert^2 + \kappa^2} \, \sqrt{\lVert x - \bar x \rVert^2 + \kappa^2}}
 
     The output lies in [-1, 1] in every dtype. It does not change when a row of either argument is
     multiplied by a positive number, for lengths from 1e-18 to 1e18 in float32 and from 1e-150 to
@@ -58,10 +61,10 @@ def cosine_linear(
     centered
         Subtract the mean of each vector first: Pearson's correlation.
     constant
-        If not 0, one more component of this value is appended to every vector of both arguments,
-        before centering. The paper calls it the bias and uses 1e-4 to keep clear of zero vectors. With
-        ``centered`` the means then count again, 1 / (in_features + 1) of what they do in a plain
-        cosine, however small the constant: exact invariance to shifts needs 0.
+        If not 0, one more component of this value is appended to every vector of both arguments. The
+        paper calls it the bias and uses 1e-4 to keep clear of zero vectors. With ``centered`` it is
+        appended after the mean was subtracted and is no part of the mean. So shifts are ignored for
+        every constant, and as the constant goes to 0 the output tends to Pearson's correlation.
 
     Returns
     -------
@@ -166,7 +169,8 @@ def cosine_conv2d(
     centered
         Subtract the mean of each patch and each filter first: Pearson's correlation.
     constant
-        If not 0, one more component of this value is appended to every patch and every filter.
+        If not 0, one more component of this value is appended to every patch and every filter; with
+        ``centered``, after their means were subtracted.
 
     Returns
     -------

@@ -85,8 +85,8 @@ class CosineLinear(_Cosine, nn.Linear):
     centered
         Subtract the mean of each vector first.
     constant
-        If not 0, a component of this value is appended to the input and to each weight row. The
-        paper uses 1e-4 and calls it the bias; there is no learned bias.
+        If not 0, a component of this value is appended to the input and to each weight row, after
+        centering. The paper uses 1e-4 and calls it the bias; there is no learned bias.
     scale
         Multiplies the output: None (bounded by 1), a number, or ``"learnable"``: one scalar
         parameter that starts at the square root of ``in_features``, where the output of random
@@ -203,8 +203,8 @@ class CosineConv2d(_CosineConv, nn.Conv2d):
     centered
         Subtract the mean of each patch and each filter first.
     constant
-        If not 0, a component of this value is appended to every patch and every filter. There is
-        no learned bias.
+        If not 0, a component of this value is appended to every patch and every filter, after
+        centering. There is no learned bias.
     scale
         Multiplies the output: None (bounded by 1), a number, or ``"learnable"``: one scalar
         parameter that starts at the square root of a filter's number of components.

@@ -10,11 +10,14 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cosnorm import _atomic
+
+#: The records that come with the package: the evidence that the book rests on.
+PACKAGE_RECORDS = Path(__file__).resolve().parent / "records"
 
 #: Name and version of the format. A change that older readers would misread raises the version.
 FORMAT = "cosnorm record"
@@ -82,7 +85,12 @@ class Record:
     cost
         ``seconds`` of wall time, ``peak_memory_bytes`` and in words what memory that is.
     provenance
-        Package version and commit, dataset checksum, device, library versions, date, command.
+        Package version and commit, dataset checksum, device, library versions, date, command. A resumed run
+        may have been made by several: ``contributions`` holds one entry for each, in the order of their
+        epochs (it is missing in records made before it was introduced).
+    stored
+        Name of the record in whose file the run lies. It differs from :attr:`name` where an experiment
+        shares the run of another one, see ``cosnorm.experiments.sharing``. It is not written to the file.
     """
 
     experiment: str
@@ -94,6 +102,10 @@ class Record:
     final: dict[str, Any]
     cost: dict[str, Any]
     provenance: dict[str, Any]
+    stored: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stored", self.name)
 
     @property
     def name(self) -> str:
@@ -172,9 +184,13 @@ def write(record: Record, folder: Path | str) -> Path:
 
     Raises
     ------
+    ValueError
+        If the record is a view of another one: what is stored already is not stored again.
     RecordError
         If the file cannot be written; no half-written file is left under the record's name.
     """
+    if record.stored != record.name:
+        raise ValueError(f"{record.name} is a view of the record {record.stored}, which holds its run")
     path = path_of(folder, record.experiment, record.scale, record.technique, record.seed)
     text = _encode(record)
     try:
@@ -213,7 +229,7 @@ def read(path: Path | str) -> Record:
         if content.pop("sha256", None) != _digest(content):  # refuses 1e999, which Python reads as infinity
             raise ValueError("its checksum does not match its content")
         fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
-        record = Record(**fields)
+        record = Record(**fields)  # a file cannot say where it is stored
         _check(record)
     except (TypeError, ValueError, KeyError) as error:
         raise _broken(path, str(error)) from error
@@ -226,6 +242,7 @@ def read(path: Path | str) -> Record:
 def _encode(record: Record) -> str:
     """JSON with one line a section, so that a difference between two records can be read."""
     content = {"format": FORMAT, "schema": SCHEMA, **asdict(record)}
+    del content["stored"]
     content["sha256"] = _digest(content)
     _check(record)
     lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in content.items())

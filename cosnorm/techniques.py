@@ -82,6 +82,11 @@ class Slot:
         return self.make(WeightNormLinear, WeightNormConv2d, bias=bias, gain=gain)
 
     @property
+    def fan_in(self) -> int:
+        """Numbers that one unit reads: its features, or the values in a window."""
+        return self.inputs * (1 if self.kernel_size is None else self.kernel_size**2)
+
+    @property
     def unit_dims(self) -> tuple[int, ...]:
         """The dimensions of the output that hold one example's units: all but the batch."""
         return (-1,) if self.kernel_size is None else (-3, -2, -1)
@@ -107,10 +112,14 @@ class Recipe:
         Which statistics of the training set stand in for the batch's at test time, in words.
     rule
         What it adds to the loss and does after every update.
+    output_layer
+        What the technique does to the output layer, in words; ``None`` if it does nothing there.
     settings
         Numbers that the technique was run with, as they stand in a record.
     appends_constant
         Whether the constant of the cosines is used.
+    centers
+        Whether the means of both vectors are subtracted before.
     activated
         Whether ``build`` includes the ReLU.
     standardized
@@ -123,6 +132,11 @@ class Recipe:
         Whether :func:`torch.func.vmap` can train several of its networks as one.
     biased
         Whether its hidden layers have a bias that can be left out.
+    network
+        What builds the whole network, for one that is no technique in the networks of the paper: it takes the
+        arguments of :func:`cosnorm.networks.convnet` that are sizes, and the seed.
+    weights
+        How such a network's weights start, in words.
     """
 
     label: str
@@ -130,14 +144,18 @@ class Recipe:
     parameters: str | None = None
     inference: str | None = None
     rule: Callable[[nn.Module], UpdateRule] = UpdateRule
+    output_layer: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     appends_constant: bool = False
+    centers: bool = False
     activated: bool = False
     standardized: bool = False
     needs_batch: bool = False
     needs_positions: bool = False
     stackable: bool = True
     biased: bool = False
+    network: Callable[..., nn.Sequential] | None = None
+    weights: str | None = None
 
 
 def _plain(slot: Slot) -> list[nn.Module]:
@@ -197,7 +215,9 @@ _SCALE_AND_SHIFT = "scale from 1 and shift from 0"
 TECHNIQUES: dict[str, Recipe] = {
     "none": Recipe("none", _plain, "bias from 0", biased=True),
     "cosine": Recipe("cosine", lambda slot: [slot.cosine()], appends_constant=True),
-    "centered": Recipe("centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True),
+    "centered": Recipe(
+        "centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True, centers=True
+    ),
     "weight": Recipe(
         "weight norm", lambda slot: [slot.weight_norm(bias=slot.bias, gain=1.0)], "bias from 0", biased=True
     ),
@@ -220,6 +240,7 @@ TECHNIQUES: dict[str, Recipe] = {
         _plain,
         "bias from 0",
         rule=partial(MaxNorm, radius=RADIUS),
+        output_layer="its weight vectors stay within the radius",
         settings={"radius": RADIUS},
         biased=True,
     ),
@@ -240,8 +261,8 @@ TECHNIQUES: dict[str, Recipe] = {
     ),
     "cosine_affine": Recipe(
         "cosine, affine",
-        lambda slot: [slot.cosine(), ScaleShift(slot.units)],
-        _SCALE_AND_SHIFT,
+        lambda slot: [slot.cosine(), ScaleShift(slot.units, scale=math.sqrt(slot.fan_in))],
+        "scale from the square root of the number of inputs, shift from 0",
         appends_constant=True,
     ),
     "early_batch": Recipe(

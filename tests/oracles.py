@@ -1,8 +1,8 @@
 """Float64 NumPy oracles of the layers: slow, literal, and independent of torch.
 
-Every vector is written out (patches are gathered by index), the paper's constant is literally appended, the
-mean is literally subtracted, and the quotient of Equation 3 is formed. Gradients are Equations 11 and 12 of
-Luo et al. (arXiv:1702.05870), summed over the pairs a vector takes part in.
+Every vector is written out (patches are gathered by index), its mean is literally subtracted, the paper's
+constant is literally appended after that, and the quotient of Equation 3 is formed. Gradients are Equations
+11 and 12 of Luo et al. (arXiv:1702.05870), summed over the pairs a vector takes part in.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def extended(vectors: ArrayLike, *, centered: bool, constant: float) -> Array:
-    """Append ``constant`` (if not 0) to each row of ``(..., d)``, then subtract the row's mean if centred.
+    """Subtract its mean from each row of ``(..., d)`` if centered, then append ``constant`` (if not 0).
 
-    A row whose entries are all equal is centred to exactly 0, as it is in exact arithmetic.
+    A row whose entries are all equal is centered to exactly 0, as it is in exact arithmetic.
     """
     rows = np.asarray(vectors, dtype=np.float64)
-    if constant != 0:
-        rows = np.concatenate([rows, np.full((*rows.shape[:-1], 1), constant)], axis=-1)
-    if not centered or rows.shape[-1] == 0:
+    if centered and rows.shape[-1] > 0:
+        flat = np.ptp(rows, axis=-1, keepdims=True) == 0
+        once = rows - rows.mean(axis=-1, keepdims=True)
+        twice = once - once.mean(axis=-1, keepdims=True)
+        rows = np.where(flat, 0.0, twice)
+    if constant == 0:
         return rows
-    flat = np.ptp(rows, axis=-1, keepdims=True) == 0
-    once = rows - rows.mean(axis=-1, keepdims=True)
-    twice = once - once.mean(axis=-1, keepdims=True)
-    return np.where(flat, 0.0, twice)
+    return np.concatenate([rows, np.full((*rows.shape[:-1], 1), constant)], axis=-1)
 
 
 def lengths(vectors: Array) -> Array:
@@ -83,10 +83,11 @@ def _projected(vectors: Array, towards: Array, overlap: Array) -> Array:
 
 
 def _through_extension(gradient: Array, size: int, centered: bool) -> Array:
-    """Transpose of ``extended``: remove the mean, then drop the appended component."""
-    if centered and gradient.shape[-1] > 0:
+    """Transpose of ``extended``: drop the appended component, then remove the mean of the others."""
+    gradient = gradient[..., :size]
+    if centered and size > 0:
         gradient = gradient - gradient.mean(axis=-1, keepdims=True)
-    return gradient[..., :size]
+    return gradient
 
 
 def linear(inputs: ArrayLike, weight: ArrayLike, *, centered: bool = False, constant: float = 0.0) -> Array:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from cosnorm.experiments.sharing import Place, needed
 from cosnorm.record import Record, summarize
 
 
@@ -62,4 +66,33 @@ def make_record(
             "dataset_sha256": dataset_sha256,
             "command": "none",
         },
+    )
+
+
+def record_of(
+    place: Place,
+    seed: int,
+    test_error: Sequence[int] | None = None,
+    *,
+    folder: Path | None = None,
+    observed: dict[str, list[Any]] | None = None,
+    **settings: object,
+) -> Record:
+    """A record as the run of a competitor would leave it, but for its curves, which are as told or fall.
+
+    It diverged if there are fewer test errors than epochs. ``settings`` differ from the experiment's.
+    """
+    wanted = {**needed(place, seed, folder).settings, **settings}
+    epochs = int(wanted["epochs"])
+    errors = [100 + epochs - k for k in range(epochs)] if test_error is None else list(test_error)
+    made = make_record(
+        place.technique, seed, errors, epochs=epochs, tail=max(1, min(50, epochs // 4)), scale=place.scale
+    )
+    counts = {name: made.settings[name] for name in ("train_examples", "test_examples")}
+    curves = {**made.curves, **(observed or {})}
+    return replace(
+        made,
+        experiment=place.experiment,
+        settings={**wanted, "tail": made.settings["tail"], **counts},
+        curves=curves,
     )

@@ -249,10 +249,13 @@ _ALT = {
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _TILES = {
-    "not reproduced": "not reproduced",
+    "contradicted": "contradicted",
+    "undecided": "undecided",
+    "too early": "too early to say",
     "untested": "untested",
-    "partly": "reproduced in part",
-    "reproduced": "reproduced",
+    "holds in part": "hold in part",
+    "holds": "hold",
+    "identity": "identities, checked",
 }
 
 
@@ -288,7 +291,6 @@ def picture() -> str:
 
 def verdicts(ledger: Ledger) -> str:
     """A tile for each verdict with how many claims met it, failures first."""
-    undecided = sum(entry.undecided for entry in ledger)
     lines = ["::::{grid} 2 2 4 4", ":gutter: 2", ":class-container: front-verdicts"]
     for verdict in claims.VERDICTS:
         count = ledger.count(verdict)
@@ -301,8 +303,6 @@ def verdicts(ledger: Ledger) -> str:
             ":link-type: ref",
         ]
         lines += [f":class-card: front-{verdict.replace(' ', '-')}", "", _TILES[verdict]]
-        if verdict == "not reproduced" and undecided:
-            lines += [f"({undecided} undecided)"]
         lines += [":::"]
     return "\n".join([*lines, "::::"])
 

@@ -10,7 +10,6 @@ import hashlib
 from pathlib import Path
 
 from cosnorm import evidence, experiments, plots
-from cosnorm.evidence import judging
 from tools import repository
 
 TARGET = Path("book") / "_static" / "mnist-test-error.svg"
@@ -40,13 +39,13 @@ def draw(folder: Path = evidence.PACKAGE_RECORDS) -> str:
     """
     everything = evidence.load(EXPERIMENT, SCALE, folder)
     # One curve at the errors of guessing would press all others together.
-    ran = judging.learned(everything)
+    ran = evidence.learned(everything)
     records = [r for r in everything if r.technique in ran]
     printed = experiments.get(EXPERIMENT).printed
     figure = plots.test_error_curves(
         records,
         paper={name: row.mean for name, row in printed.items() if name in ran and row.mean},
-        title=judging.headline(records, plots.LABELS | {"none": "the plain network"}),
+        title=evidence.headline(records, plots.LABELS | {"none": "the plain network"}),
         figsize=(7.0, 4.0),
     )
     return plots.to_svg(figure) + mark(folder)

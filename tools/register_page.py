@@ -25,13 +25,13 @@ This page lists what {{cite:t}}`luo2017cosine` leave open, how we read it and wh
 reading would change who wins. It is written by `make execute` from the stored runs, so it changes when \
 better runs arrive.
 
-Under each reading, cosine is compared with every rival in pairs of runs with one seed. A reading *flips* \
-an order if the intervals of the mean difference under both readings exclude zero, on opposite sides. It \
-*does not flip* it if they lie on the same side. All else is *undecided*. Each interval has the level $1 \
-- 0.05/m$, with $m$ the number of comparisons that the point declares, so that all signs of one point are \
-right together with probability 95 %. A point is undecided as soon as one of its comparisons is. With \
-three seeds such intervals are wide, and undecided is the usual verdict: it says that more seeds are \
-needed. Runs on the small embedded data never count.
+Under each reading, cosine is compared with every rival by the same tests as in the [claim \
+ledger](claim-ledger.md). A sign is decided by a test at 5 %. A reading *flips* an order if both signs \
+are decided and differ, and *does not flip* it if they are decided and agree. All else is *undecided*. A \
+point does not flip if none of its comparisons does, each at 5 %; a flip is one pick among several, so it \
+must pass Holm's correction over the comparisons of the point. With three seeds intervals are wide, and \
+undecided is the usual verdict: it says that more seeds are needed. The comparisons are of the lengths \
+that are named, however short. Runs on the small embedded data never count.
 
 {counts}
 
@@ -160,14 +160,17 @@ def _basis(judgement: Judgement) -> str:
         return f"It would take {judgement.point.missing}." if judgement.point.missing else ""
     seeds = sorted({gap.n for c in judgement.comparisons for gap in (c.ours, c.other)})
     pairs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    declared = judgement.point.declared
-    counts = (
-        f"{judgement.count('flips')} flip, {judgement.count('does not flip')} do not, "
-        f"{judgement.count('undecided')} are undecided, {declared - len(judgement.comparisons)} have no runs"
+    declared, made = judgement.point.declared, len(judgement.comparisons)
+    kinds = (
+        (judgement.count("flips"), "flips", "flip"),
+        (judgement.count("does not flip"), "does not", "do not"),
+        (judgement.count("undecided"), "is undecided", "are undecided"),
+        (declared - made, "has no runs", "have no runs"),
     )
+    counts = ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in kinds if n)
     return (
         f"Of {declared} comparison{'' if declared == 1 else 's'} of cosine with a rival, {counts}. "
-        f"Scale {judgement.scale}, {judgement.epochs} epochs, {pairs} pairs of runs a comparison, "
+        f"Scale {judgement.scale}, {judgement.epochs} epochs, {pairs} runs of each network, "
         f"on {' and '.join(judgement.devices)}."
     )
 

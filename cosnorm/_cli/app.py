@@ -12,6 +12,10 @@ from cosnorm._cli.bench import HELP as BENCH_HELP
 from cosnorm._cli.bench import bench as run_bench
 from cosnorm._cli.listing import show_experiment, show_experiments
 from cosnorm._cli.progress import Bars
+from cosnorm._cli.reproduce import HELP as REPRODUCE_HELP
+from cosnorm._cli.reproduce import Options as ReproduceOptions
+from cosnorm._cli.reproduce import reproduce_command
+from cosnorm._cli.reproduce_display import ReproduceDisplay
 from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, guarded, run_command
 from cosnorm._cli.show import show_claims, show_data, show_doctor, show_report
 from cosnorm._cli.sweep import HELP as SWEEP_HELP
@@ -60,14 +64,31 @@ def run(
     device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
     records: Annotated[Path, typer.Option(help=HELP["records"])] = DEFAULT_RECORDS,
     threads: Annotated[int | None, typer.Option(help=HELP["threads"])] = None,
+    supersede: Annotated[bool, typer.Option("--supersede", help=HELP["supersede"])] = False,
 ) -> None:
-    """Run an experiment and keep one record a run; runs that have a record already are skipped."""
-    raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads))
+    """Run an experiment and keep one record per run; runs that have a record already are skipped."""
+    raise typer.Exit(run_command(Bars(), name, norm, scale, seeds, device, records, threads, supersede))
+
+
+@app.command()
+def reproduce(
+    scale: Annotated[str, typer.Option(help=REPRODUCE_HELP["scale"])] = "paper",
+    stage: Annotated[int | None, typer.Option(help=REPRODUCE_HELP["stage"])] = None,
+    claims: Annotated[str | None, typer.Option(help=REPRODUCE_HELP["claims"])] = None,
+    budget: Annotated[str | None, typer.Option(help=REPRODUCE_HELP["budget"])] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=REPRODUCE_HELP["dry_run"])] = False,
+    threads: Annotated[int | None, typer.Option(help=REPRODUCE_HELP["threads"])] = None,
+    records: Annotated[Path, typer.Option(help=REPRODUCE_HELP["records"])] = DEFAULT_RECORDS,
+    device: Annotated[str, typer.Option(help=HELP["device"])] = "auto",
+) -> None:
+    """Repeat the paper: make every run that a verdict still needs, in the order of what it decides."""
+    options = ReproduceOptions(scale, stage, claims, budget, dry_run, threads, records, device)
+    raise typer.Exit(reproduce_command(ReproduceDisplay(), options))
 
 
 @app.command()
 def sweep(
-    name: Annotated[str, typer.Argument(help=HELP["name"])],
+    name: Annotated[str, typer.Argument(help=SWEEP_HELP["name"])] = "",
     norm: Annotated[str, typer.Option(help=HELP["norm"])] = "all",
     scale: Annotated[str | None, typer.Option(help=HELP["scale"])] = None,
     seeds: Annotated[str | None, typer.Option(help=HELP["seeds"])] = None,
@@ -78,10 +99,11 @@ def sweep(
     num_cpus: Annotated[int | None, typer.Option(help=SWEEP_HELP["num_cpus"])] = None,
     group: Annotated[int | None, typer.Option(help=SWEEP_HELP["group"])] = None,
     checkpoints: Annotated[Path | None, typer.Option(help=SWEEP_HELP["checkpoints"])] = None,
+    stage: Annotated[int | None, typer.Option(help=SWEEP_HELP["stage"])] = None,
 ) -> None:
-    """Run an experiment on many machines with Ray; the records are those of `run`."""
+    """Run an experiment, or a stage of the plan, on many machines with Ray; records as by `run`."""
     resources = (num_gpus, num_cpus, group, checkpoints)
-    options = Options(name, norm, scale, seeds, device, records, address, *resources)
+    options = Options(name, norm, scale, seeds, device, records, address, *resources, stage)
     raise typer.Exit(sweep_command(SweepDisplay(), options))
 
 
@@ -100,7 +122,8 @@ def report(
 @app.command()
 def claims(
     number: Annotated[
-        int | None, typer.Argument(help="The claim to show in full; without one, all in brief.")
+        str | None,
+        typer.Argument(help="The claim to show in full, such as 1 or 3a; without one, all in brief."),
     ] = None,
     records: Annotated[
         Path | None, typer.Option(help="Folder of records; default those that come with the package.")

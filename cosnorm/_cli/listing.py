@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from cosnorm import evidence, experiments
-from cosnorm.evidence.table import network
+from cosnorm import claims, evidence, experiments
+from cosnorm._cli.shared import DEFAULT_RECORDS
+from cosnorm.evidence import network
 from cosnorm.experiments import Experiment, Printed, Scale
 from cosnorm.experiments.costing import run_operations
+from cosnorm.networks import NORMS
 
 _HEADER = ("scale", "data", "network", "epochs", "seeds", "TFLOP a run", "seconds a run, measured on")
 _NONE = "\u2013"
@@ -41,16 +44,20 @@ def show_experiment(name: str) -> None:
     text = [f"{name}: {experiment.title}", "", *_facts(experiment), ""]
     text += [*_aligned([_HEADER, *_scale_rows(experiment, evidence.available())]), ""]
     text += [f"{key}: {scale.note}" for key, scale in experiment.scales.items() if scale.note]
+    text += _choices(experiment)
     _say([*text, "", *_aligned(_technique_rows(experiment))])
 
 
 def _facts(experiment: Experiment) -> list[str]:
     facts = [
         f"Recorded: {experiment.recorded}.",
-        f"Claims it informs: {', '.join(map(str, experiment.claims))}.",
-        f"Weights start with standard deviation {experiment.std:g}; the cosines' constant is "
-        f"{experiment.constant:g}.",
+        f"Claims that it decides: {', '.join(claims.of(experiment.name)) or 'none'}.",
     ]
+    if any((technique.norm or name) in NORMS for name, technique in experiment.techniques.items()):
+        facts.append(
+            f"Weights start with standard deviation {experiment.std:g}; the cosines' constant is "
+            f"{experiment.constant:g}."
+        )
     if experiment.source:
         facts.append(f"Source: {experiment.source}.")
     return facts
@@ -76,7 +83,9 @@ def _data(scale: Scale) -> str:
 
 
 def _operations(experiment: Experiment, scale: str) -> str:
-    """Of the cheapest and of the costliest competitor, in 10^12 operations."""
+    """Of the cheapest and of the costliest competitor, in 10^12 operations; a dash if they are fitted."""
+    if experiment.fitter is not None:
+        return _NONE
     found = [run_operations(experiment, scale, technique) / 1e12 for technique in experiment.techniques]
     texts = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in (min(found), max(found)))
     return " to ".join(dict.fromkeys(texts))
@@ -109,10 +118,40 @@ def _technique_rows(experiment: Experiment) -> list[tuple[str, ...]]:
 
 
 def _rate(experiment: Experiment, technique: str, scale: str) -> str:
+    if experiment.fitter is not None:
+        return _NONE
+    declared = experiment.rate_of(technique, scale)
+    if declared is not None:
+        return f"{declared:g}"
     try:
-        return f"{experiment.replica(technique, scale, 0).learning_rate:g}"
+        return str(experiment.choice(technique, scale, DEFAULT_RECORDS).words)
     except ValueError:  # the records that decide are not there yet
         return f"by {experiment.scales[scale].rates_from}"
+
+
+def _choices(experiment: Experiment) -> list[str]:
+    """For each scale whose rates are chosen by records, by which."""
+    text: list[str] = []
+    for key in experiment.scales:
+        chosen = [name for name in experiment.techniques if experiment.rate_of(name, key) is None]
+        if chosen:
+            text += [f"Learning rates at scale {key}: {line}." for line in chosen_by(experiment, key, chosen)]
+    return text
+
+
+def chosen_by(
+    experiment: Experiment, scale: str, techniques: Sequence[str], folder: Path | None = DEFAULT_RECORDS
+) -> list[str]:
+    """What has chosen the learning rates of these techniques, in as few words as they allow."""
+    ways: dict[str, list[str]] = {}
+    for name in techniques:
+        try:
+            way = str(experiment.choice(name, scale, folder))
+        except ValueError:
+            way = f"not chosen yet, for {experiment.scales[scale].rates_from} is not complete"
+        ways.setdefault(way, []).append(name)
+    everything = len(ways) == 1
+    return [way if everything else f"{way} ({', '.join(names)})" for way, names in ways.items()]
 
 
 def _figures(printed: Printed | None) -> str:

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--device", default="auto", help=HELP["device"])
     run.add_argument("--records", type=Path, default=DEFAULT_RECORDS, help=HELP["records"])
     run.add_argument("--threads", type=int, help=HELP["threads"])
+    run.add_argument("--supersede", action="store_true", help=HELP["supersede"])
     options = vars(parser.parse_args(arguments))
     del options["command"]
     return run_command(Lines(), **options)

@@ -14,6 +14,7 @@ from rich.table import Table
 import cosnorm
 from cosnorm import claims, evidence, experiments, provenance
 from cosnorm import data as datasets
+from cosnorm._cli.listing import chosen_by
 from cosnorm._cli.shared import DEFAULT_RECORDS
 
 #: Libraries of the package in the order in which a reader would ask, and what each is for.
@@ -55,30 +56,39 @@ def show_report(name: str, scale: str | None, folder: Path | None) -> None:
     note = experiment.scales[chosen].note
     if note:
         console.print(note, markup=False)
+    chosen_here = [t for t in dict.fromkeys(row.technique for row in table) if _chosen(experiment, t, chosen)]
+    if chosen_here:
+        for line in chosen_by(experiment, chosen, chosen_here, folder):
+            console.print(f"Learning rates: {line}.", markup=False)
     where = "the package's own" if folder is None else str(folder)
     console.print(f"Records: {where}.", markup=False)
 
 
-def show_claims(number: int | None, folder: Path | None) -> None:
+def _chosen(experiment: experiments.Experiment, technique: str, scale: str) -> bool:
+    """Whether records choose the learning rate of a technique."""
+    return technique in experiment.techniques and experiment.rate_of(technique, scale) is None
+
+
+def show_claims(key: str | None, folder: Path | None) -> None:
     """Print the ledger in brief, bad news first, or everything about one claim.
 
     Raises
     ------
     ValueError
-        If there is no claim of that number, or the folder does not exist.
+        If there is no such claim, or the folder does not exist.
     """
     if folder is not None and not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; name one that `cosnorm run` wrote records to")
     console = _console()
-    if number is not None:
-        console.print(str(claims.entry(number, folder)), markup=False)
+    if key is not None:
+        console.print(str(claims.entry(key, folder)), markup=False)
         return
     ledger = claims.ledger(folder)
     table = Table(*ledger.header, box=None, pad_edge=False)
     for row in ledger.cells():
         table.add_row(*row)
     Console(highlight=False, emoji=False).print(table, markup=False)
-    text = f"\n{ledger.summary} {ledger.chance}\n\nAll about one of them: cosnorm claims NUMBER"
+    text = f"\n{ledger.summary}\n{ledger.dates}\n\nAll about one of them: cosnorm claims NUMBER"
     console.print(text, markup=False)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from cosnorm import experiments
 from cosnorm._cli.shared import EXPLAINED, INTERRUPTED, complain, parse_seeds
+from cosnorm.experiments.campaign import Campaign, commands
 from cosnorm.experiments.sweeping import Progress, SweepError, sweep
-from cosnorm.record import Record, path_of
+from cosnorm.record import Record
 
 #: What the options of ``cosnorm sweep`` say that ``cosnorm run`` has not.
 HELP = {
+    "name": "The experiment; `cosnorm list` shows them. Without one, a stage of the plan is made.",
+    "stage": "In place of an experiment: this stage of the plan of `cosnorm reproduce`.",
     "device": "auto, cpu or cuda; auto is cuda if the cluster has a GPU.",
     "records": "Folder on this machine for the records; finished ones found there are kept.",
     "address": "auto (this machine's cluster), local (this machine alone) or HOST:PORT of the head node.",
@@ -60,6 +63,7 @@ class Options:
     num_cpus: int | None
     group: int | None
     checkpoints: Path | None
+    stage: int | None = None
 
     def again(self, scale: str) -> str:
         """The command that does what is left, whatever ``$COSNORM_SCALE`` is then."""
@@ -73,11 +77,34 @@ class Options:
 _RESOURCES = ("num_gpus", "num_cpus", "group", "checkpoints")
 
 
+def stage_command(display: Display, options: Options) -> int:
+    """Sweep the parts of a stage of the plan, one after the other; the first that fails ends it."""
+    try:
+        campaign = Campaign(
+            options.scale or "paper", stage=options.stage, records=options.records, device="cpu"
+        )
+    except EXPLAINED as error:
+        return complain(str(error))
+    for experiment, scale, techniques, seeds in commands(campaign):
+        listed = ",".join(map(str, seeds)) if len(seeds) > 1 else f"{seeds[0]}-{seeds[0]}"
+        part = replace(
+            options, name=experiment, norm=",".join(techniques), scale=scale, seeds=listed, stage=None
+        )
+        code = sweep_command(display, part)
+        if code:
+            return code
+    return 0
+
+
 def sweep_command(display: Display, options: Options) -> int:
     """Sweep as asked; returns the exit code after saying what was done, or why not."""
+    if (options.stage is None) == (not options.name):
+        return complain("name an experiment, or a stage of the plan with --stage, and not both")
+    if options.stage is not None:
+        return stage_command(display, options)
     try:
         seeds = parse_seeds(options.seeds)
-        plan = experiments.plan(options.name, options.norm, options.scale, seeds, "cpu")
+        plan = experiments.plan(options.name, options.norm, options.scale, seeds, "cpu", options.records)
     except EXPLAINED as error:
         return complain(str(error))
     title = f"{plan.experiment.title}: scale {plan.scale}, {len(plan.runs)} runs on Ray"
@@ -114,4 +141,4 @@ def sweep_command(display: Display, options: Options) -> int:
 
 
 def _count(plan: experiments.Plan, records: Path) -> int:
-    return sum(path_of(records, plan.experiment.name, plan.scale, *run).exists() for run in plan.runs)
+    return len(experiments.stored(plan, records, supersede=True))

@@ -1,37 +1,74 @@
-"""The ledger: every claim, judged from the records there are."""
+"""The ledger: every claim, judged from the records there are, and when its rules were fixed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cosnorm.claims import (
-    accuracy,
-    cost,
-    depth,
-    exact,
-    images,
-    noise,
-    preactivations,
-    rates,
-    related,
-    steadiness,
-    text,
-    wording,
-)
-from cosnorm.claims.model import VERDICTS, Claim, Effect, Entry, verdict
-from cosnorm.claims.sources import Sources
+from cosnorm import experiments
+from cosnorm.claims import errors, identities, related, robustness, speed, text
+from cosnorm.claims._judging import SCALES, Run, Sources, commands, verdict
+from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry
 
-_SAID = {"partly": "reproduced in part"}
-
-_THEMES = (accuracy, steadiness, preactivations, noise, depth, images, rates, text, exact, cost, related)
-
-#: Every claim by number.
-CLAIMS: dict[int, Claim] = {
-    claim.number: claim
-    for claim in sorted((claim for theme in _THEMES for claim in theme.CLAIMS), key=lambda c: c.number)
+#: Every claim by what it is called, such as ``"1"`` and ``"3a"``.
+CLAIMS: dict[str, Claim] = {
+    claim.key: claim
+    for claim in sorted(
+        (claim for theme in (errors, robustness, speed, identities, related) for claim in theme.CLAIMS),
+        key=lambda claim: (claim.number, claim.part),
+    )
 }
+#: Experiments whose runs are complete at another scale than the paper's.
+_PLANNED = {"rates": "short"}
+_HERE = Path(__file__).parent
+#: The files in which the rules are written down, by their path in the package.
+RULES = (
+    *sorted(f"claims/{path.name}" for path in _HERE.glob("*.py") if path.name != "__init__.py"),
+    "evidence/speed.py",
+    "evidence/statistics.py",
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One state of the rules.
+
+    Attributes
+    ----------
+    sha256
+        Of their source: :func:`rules_digest`.
+    date, commit
+        When they were written down, and the commit that holds them; empty until there is one.
+    records
+        How many records at the paper's length there were by then.
+    what
+        What was changed, and why.
+    """
+
+    sha256: str
+    date: str
+    commit: str
+    records: int
+    what: str
+
+
+def rules_digest() -> str:
+    """SHA-256 over the files of ``RULES``."""
+    total = hashlib.sha256()
+    for name in RULES:
+        total.update(f"{name}\n".encode() + (_HERE.parent / name).read_bytes().replace(b"\r\n", b"\n"))
+    return total.hexdigest()
+
+
+def rules() -> tuple[Rules, ...]:
+    """Every state of the rules since they were first fixed, the present one last.
+
+    ``python -m tools.rules`` writes them into a file beside this module: an installed package has no history.
+    """
+    return tuple(Rules(**state) for state in json.loads((_HERE / "rules.json").read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,9 +79,12 @@ class Ledger(Sequence[Entry]):
     ----------
     rows
         The entries.
+    first
+        Date of the first record at the paper's length that was read for them; empty if there is none.
     """
 
     rows: tuple[Entry, ...]
+    first: str = ""
 
     def __getitem__(self, index):  # type: ignore[override]
         """An entry by its place."""
@@ -74,27 +114,35 @@ class Ledger(Sequence[Entry]):
             return "The ledger has no claim here."
         if len(self.rows) == 1:
             (only,) = self.rows
-            said = _SAID.get(only.verdict, only.verdict) + (" (undecided)" if only.undecided else "")
-            return f"Claim {only.claim.number} is {said}."
-        undecided = sum(entry.undecided for entry in self.rows)
-        aside = {"not reproduced": f" ({undecided} of these undecided)" if undecided else ""}
-        parts = [
-            f"{self.count(v)} {'is' if self.count(v) == 1 else 'are'} {_SAID.get(v, v)}{aside.get(v, '')}"
-            for v in VERDICTS
-            if self.count(v)
-        ]
-        return f"Of {len(self.rows)} claims {wording.listed(parts)}."
+            return f"Claim {only.claim.key}: {only.verdict}."
+        counts = {v: self.count(v) for v in VERDICTS if self.count(v) and v != "identity"}
+        found = text.listed(f"{count} {_said(v, count)}" for v, count in counts.items()) if counts else ""
+        exact = self.count("identity")
+        checked = f"{text.counted(exact, 'identity', 'identities')} {'was' if exact == 1 else 'were'} checked"
+        if not found:
+            return f"{checked.capitalize()}."
+        claims = text.counted(sum(counts.values()), "claim")
+        return f"Of {claims}, {found}." + (
+            f" Besides, {checked}, and not counted as findings." if exact else ""
+        )
 
     @property
-    def chance(self) -> str:
-        """How many false verdicts are to be expected, in words."""
-        judged = sum(any(effect.level for effect in entry.effects) for entry in self.rows)
-        return (
-            f"{judged} of these claims are judged by intervals. The intervals of a claim hold together with "
-            f"probability 95 %, so in up to {0.05 * judged:.1f} of them on average chance alone puts a "
-            "comparison on the wrong side. With three seeds an interval is wide, and undecided is a common "
-            "outcome: it counts as not reproduced."
+    def dates(self) -> str:
+        """When the rules were fixed, and when the first record at the paper's length was made."""
+        states = rules()
+        first = f"The first record at the paper's length that they judge is of {_day(self.first)}."
+        if not self.first:
+            first = "No record at the paper's length exists yet."
+        seen = [state for state in states if state.records]
+        fixed = next((state for state in reversed(states) if not state.records), states[0])
+        said = f"The rules were last written down on {_day(fixed.date)} ({_commit(fixed)}). {first}"
+        if not seen:
+            return said
+        changes = "; ".join(
+            f"{_day(s.date)} ({_commit(s)}), when {text.counted(s.records, 'such record')} existed: {s.what}"
+            for s in seen
         )
+        return f"{said} They were changed after results had been seen: {changes}."
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -102,28 +150,30 @@ class Ledger(Sequence[Entry]):
         return ("claim", "verdict", "what says most about it")
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line a claim, bad news first; with the verdict the scale of the records."""
+        """One line per claim, bad news first; with the verdict the scale of the records."""
         return [
             (
-                f"{entry.claim.number}. {entry.claim.title}",
-                f"{entry.verdict}, {entry.scale}" if entry.scale else entry.verdict,
+                f"{entry.claim.key}. {entry.claim.title}",
+                f"{entry.verdict}, {entry.scale}" if entry.scale in SCALES else entry.verdict,
                 f"{entry.main.name}: {entry.main.words}",
             )
             for entry in self.bad_news_first
         ]
 
     def __str__(self) -> str:
-        """One claim a paragraph, the summary before."""
+        """One claim per paragraph, the summary before."""
         lines = [f"{title}: {found}; {main}" for title, found, main in self.cells()]
         return "\n".join([self.summary, *lines])
 
     __repr__ = __str__  # a notebook stores it; the entries hold functions, whose addresses differ each time
 
     def _repr_markdown_(self) -> str:
+        if not self.rows:
+            return self.summary
         rows = [self.header, tuple("---" for _ in self.header), *self.cells()]
-        table = "\n".join("| " + " | ".join(map(wording.cell, row)) + " |" for row in rows)
-        notes = "\n".join(f"- Claim {entry.claim.number}: {entry.note}" for entry in self.bad_news_first)
-        return "\n\n".join([self.summary, table, notes]) if self.rows else self.summary
+        table = "\n".join("| " + " | ".join(map(text.cell, row)) + " |" for row in rows)
+        seen = "\n".join(f"- Claim {entry.claim.key}: {entry.seen}" for entry in self.bad_news_first)
+        return "\n\n".join([self.summary, table, seen])
 
 
 def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> Ledger:
@@ -134,7 +184,7 @@ def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> L
     folder
         A records folder; ``None`` for the records that come with the package.
     chapter
-        Only the claims that this chapter of the book treats. Adjusted p-values are over all claims anyway.
+        Only the claims that this chapter of the book treats.
 
     Raises
     ------
@@ -144,61 +194,186 @@ def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> L
     Examples
     --------
     >>> found = ledger()
-    >>> len(found), found[13].verdict
-    (24, 'reproduced')
+    >>> len(found), found[14].claim.key, found[14].verdict
+    (30, '14', 'identity')
     >>> {entry.claim.number for entry in ledger(chapter=15)}
     {7}
     """
     sources = Sources(folder)
-    judged = _adjusted([_judge(claim, sources) for claim in CLAIMS.values()])
-    return Ledger(tuple(e for e in judged if chapter is None or chapter in e.claim.chapters))
+    judged = [_judge(claim, sources) for claim in CLAIMS.values()]
+    entries = (replace(entry, shared=_shared(entry, judged)) for entry in judged)
+    rows = tuple(entry for entry in entries if chapter is None or chapter in entry.claim.chapters)
+    return Ledger(rows, sources.first_of_paper[0])
 
 
-def entry(number: int, folder: Path | str | None = None) -> Entry:
+def entry(key: int | str, folder: Path | str | None = None) -> Entry:
     """Judge one claim.
 
     Parameters
     ----------
-    number
-        From 1 to 24.
+    key
+        Its number, such as ``1``; for a claim of two parts with the part, ``"3a"``.
     folder
         As for :func:`ledger`.
 
     Raises
     ------
     ValueError
-        If there is no claim of that number.
+        If there is no such claim.
 
     Examples
     --------
     >>> entry(14).effects[0].outcome
     'holds'
     """
-    if number not in CLAIMS:
-        raise ValueError(f"there is no claim {number}; they are numbered from {min(CLAIMS)} to {max(CLAIMS)}")
-    return next(found for found in ledger(folder) if found.claim.number == number)
+    if str(key) not in CLAIMS:
+        parts = [name for name, claim in CLAIMS.items() if str(claim.number) == str(key)]
+        numbers = [claim.number for claim in CLAIMS.values()]
+        hint = (
+            f"it has the parts {' and '.join(parts)}"
+            if parts
+            else f"they are numbered from 1 to {max(numbers)}"
+        )
+        raise ValueError(f"there is no claim {key}; {hint}")
+    return next(found for found in ledger(folder) if found.claim.key == str(key))
+
+
+def of(experiment: str) -> tuple[str, ...]:
+    """The claims that the records of an experiment decide.
+
+    Examples
+    --------
+    >>> of("depth")
+    ('7',)
+    """
+    return tuple(key for key, claim in CLAIMS.items() if experiment in claim.experiments)
+
+
+def best_scale(experiment: str, folder: Path | str | None = None) -> str | None:
+    """The scale at which a chapter should show an experiment.
+
+    Parameters
+    ----------
+    experiment
+        Its name.
+    folder
+        A records folder; ``None`` for the records that come with the package.
+
+    Returns
+    -------
+    str or None
+        ``"paper"`` if every competitor with figures in the paper (every competitor, where it has none) has
+        at least three seeds there; else ``"short"`` if there is any record, or else ``None``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such experiment.
+
+    Examples
+    --------
+    >>> best_scale("mnist") in ("paper", "short")
+    True
+    """
+    settled = experiments.get(experiment)
+    sources = Sources(folder)
+    scale = sources.scale([Run(experiment, name) for name in settled.printed or settled.techniques])
+    return scale if sources.load(experiment, scale) else None
+
+
+# -- one entry -----------------------------------------------------------------------------------------
 
 
 def _judge(claim: Claim, sources: Sources) -> Entry:
-    effects = tuple(comparison.judge(sources, claim.level) for comparison in claim.comparisons)
-    trained = [tuple(name.split("/")[:2]) for effect in effects for name in effect.records]
-    sentences = [
-        wording.counted(effects),
-        wording.epochs((experiment, scale) for experiment, scale in trained),
-        *(f"{e.name}: {e.missing}." for e in effects if e.missing and e.estimate is not None),
-        claim.remark(sources, effects),
-    ]
-    return Entry(claim, verdict(effects), effects, " ".join(filter(None, sentences)))
+    found, effects = verdict(
+        [comparison.judge(sources) for comparison in claim.comparisons],
+        either=claim.either,
+        identity=claim.identity,
+    )
+    early = dict.fromkeys(e.missing for e in effects if e.outcome == "too early")
+    known = [e for e in effects if e.missing and e.estimate is not None and e.outcome != "too early"]
+    notes = [_counted(effects), f"Too early: {'; '.join(early)}." if early else ""]
+    notes += [f"{e.name}: {e.missing}." for e in known]
+    note = " ".join(filter(None, (*notes, claim.remark(sources, effects))))
+    return Entry(claim, found, effects, note, _seen(effects), missing=_missing(claim, sources))
 
 
-def _adjusted(entries: Sequence[Entry]) -> list[Entry]:
-    """With p-values adjusted over all comparisons of the ledger, by Benjamini and Yekutieli (2001)."""
-    from scipy.stats import false_discovery_control
+def _counted(effects: Sequence[Effect]) -> str:
+    """How many comparisons met which outcome, in a sentence; nothing to say of a single one."""
+    if len(effects) == 1:
+        return ""
+    verbs = {"reversed": ("is reversed", "are reversed"), "holds": ("holds", "hold")}
+    parts = []
+    for kind in OUTCOMES:
+        count = sum(e.outcome == kind for e in effects)
+        if count:
+            singular, plural = verbs.get(kind, (f"is {kind}", f"are {kind}"))
+            parts.append(f"{count} {singular if count == 1 else plural}")
+    if len(parts) == 1:
+        every = "Both" if len(effects) == 2 else f"All {len(effects)}"
+        return f"{every} comparisons {parts[0].partition(' ')[2]}."
+    return f"Of {len(effects)} comparisons {text.listed(parts)}."
 
-    raw = [effect.p for found in entries for effect in found.effects if effect.p is not None]
-    adjusted = iter(false_discovery_control(raw, method="by").tolist() if raw else ())
 
-    def mend(effect: Effect) -> Effect:
-        return effect if effect.p is None else replace(effect, adjusted=next(adjusted))
+def _seen(effects: Sequence[Effect]) -> str:
+    """What was seen, in one sentence for each length of training."""
+    by_length: dict[str, list[str]] = {}
+    for effect in effects:
+        if effect.said:
+            by_length.setdefault(effect.length, []).append(f"{effect.said}{_aside(effect)}")
+    sentences = []
+    for length, said in by_length.items():
+        clauses = "; ".join(dict.fromkeys(said))
+        begun = f"After {length}, {clauses}" if length else f"{clauses[:1].upper()}{clauses[1:]}"
+        sentences.append(f"{begun}.")
+    return " ".join(sentences) or "No eligible runs have been seen yet."
 
-    return [replace(found, effects=tuple(map(mend, found.effects))) for found in entries]
+
+def _aside(effect: Effect) -> str:
+    """The interval as sizes: the clause says "fewer" or "more", so signs stand only where it has both."""
+    if effect.low is None or effect.high is None or effect.estimate is None:
+        return f" (n = {effect.n})" if effect.estimate is not None and effect.scale in SCALES else ""
+    write = text.of_unit(effect.unit)
+    ends = [effect.low, effect.high]
+    signed = effect.signed and ends[0] < 0 < ends[1]
+    if effect.signed and not signed:
+        ends = sorted(map(abs, ends))
+    low, high = (write(end, signed=signed) for end in ends)
+    return f" ({100 * (effect.level or 0.95):.0f} % CI {low} to {high}, n = {effect.n})"
+
+
+def _shared(entry: Entry, others: Sequence[Entry]) -> tuple[tuple[str, int], ...]:
+    mine = set(entry.records)
+    counts = ((o.claim.key, len(mine & set(o.records))) for o in others if o.claim.key != entry.claim.key)
+    return tuple((key, count) for key, count in counts if count)
+
+
+def _missing(claim: Claim, sources: Sources) -> str:
+    """How many runs a final verdict still lacks, and the commands that make them."""
+    lacking: dict[str, list[Run]] = {}
+    count = 0
+    for run in claim.needs:
+        scale, known = _PLANNED.get(run.experiment, SCALES[0]), experiments.registry().get(run.experiment)
+        wanted = known.scales[scale].seeds if known and scale in known.scales else 1
+        short = wanted - len({r.seed for r in sources.runs(run, scale)})
+        if short > 0:
+            lacking.setdefault(scale, []).append(run)
+            count += short
+    if not count:
+        return ""
+    lines = ", ".join(commands(runs, scale) for scale, runs in lacking.items())
+    return f"Still missing for a final verdict: {text.counted(count, 'run')}, made by {lines}."
+
+
+def _said(verdict: str, count: int) -> str:
+    if verdict == "holds" or verdict == "holds in part":
+        return verdict if count == 1 else verdict.replace("holds", "hold")
+    return f"{'is' if count == 1 else 'are'} {verdict}"
+
+
+def _day(date: str) -> str:
+    return date[:10] or "an unknown day"
+
+
+def _commit(state: Rules) -> str:
+    return f"commit {state.commit[:7]}" if state.commit else "not yet committed"

@@ -1,4 +1,4 @@
-"""What a claim is, what judging it gives, and how comparisons add up to a verdict."""
+"""What a claim is, and what judging it gives."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from cosnorm.claims import wording
+from cosnorm.claims import text
 
 if TYPE_CHECKING:
-    from cosnorm.claims.sources import Sources
+    from cosnorm.claims._judging import Run, Sources
 
-Verdict = Literal["not reproduced", "untested", "partly", "reproduced"]
-Outcome = Literal["reversed", "undecided", "untested", "holds"]
+Verdict = Literal["contradicted", "undecided", "too early", "untested", "holds in part", "holds", "identity"]
+Outcome = Literal["reversed", "undecided", "too early", "untested", "holds"]
 
 #: Every verdict there is, in the order in which a reader should meet them: bad news first.
-VERDICTS: tuple[Verdict, ...] = ("not reproduced", "untested", "partly", "reproduced")
-#: What can become of one comparison, in the order in which it decides about a claim.
-OUTCOMES: tuple[Outcome, ...] = ("reversed", "undecided", "holds", "untested")
+VERDICTS: tuple[Verdict, ...] = (
+    *("contradicted", "undecided", "too early", "untested"),
+    *("holds in part", "holds", "identity"),
+)
+#: What can become of one comparison, in the order in which it says most about a claim.
+OUTCOMES: tuple[Outcome, ...] = ("reversed", "holds", "too early", "undecided", "untested")
 
 
 @dataclass(frozen=True)
@@ -29,27 +32,32 @@ class Effect:
     name
         What is compared, in words.
     outcome
-        ``"holds"``, ``"reversed"``, ``"undecided"`` or ``"untested"``.
-    estimate, low, high
-        Mean over seeds and the ends of its interval, in ``unit``; ``None`` where there is none.
-    n
-        Pairs of runs with a common seed; of values where the effect is computed, of rounds where it is timed.
+        ``"holds"``, ``"reversed"``, ``"undecided"``, ``"too early"`` or ``"untested"``.
     unit
         Of the estimate.
+    estimate, low, high
+        Mean over seeds and the ends of its interval, in ``unit``; ``None`` where there is none.
+    counts
+        Number of pairs, or of the runs in each group; of values where the effect is computed, of rounds where
+        it is timed.
     level
-        Probability of the interval: 95 % for all comparisons of the claim together.
-    p
-        Of the test that belongs to the criterion; ``None`` where nothing is tested by chance.
-    adjusted
-        The same after Benjamini and Yekutieli's correction over the whole ledger.
+        Probability of the interval: 95 %, or 90 % where a margin is tested from one side or from two.
+    p, holm
+        p-value of the test that belongs to the criterion, and after Holm's correction over the claim where
+        that decides; ``None`` where nothing is decided by chance.
     signed
         Whether the estimate is a difference, written with its sign.
-    scale
-        Of the records: ``"paper"`` or ``"short"``; else ``"computed"``, ``"measured"``, or empty.
+    scale, length
+        Of the records: ``"paper"`` or ``"short"``, and in words after how much training; else ``"computed"``
+        or ``"measured"``, or empty.
     records, devices
         Names of the records that were used, and what they were made on.
     missing
-        Why it is untested and what would change that; else what a reader should know, or empty.
+        Why it is untested or too early; else what a reader should know, or empty.
+    said
+        A clause that states what was seen, or empty.
+    failed
+        Whether it is untested because the network to be beaten never learned.
     """
 
     name: str
@@ -58,15 +66,18 @@ class Effect:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    n: int = 0
+    counts: tuple[int, ...] = ()
     level: float | None = None
     p: float | None = None
-    adjusted: float | None = None
+    holm: float | None = None
     signed: bool = True
     scale: str = ""
+    length: str = ""
     records: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     missing: str = ""
+    said: str = ""
+    failed: bool = False
 
     @property
     def words(self) -> str:
@@ -74,18 +85,32 @@ class Effect:
 
         Examples
         --------
-        >>> Effect("a - b", "holds", "errors", -7.0, -9.5, -4.5, n=3).words
-        '−7.0 errors (−9.5 to −4.5), n = 3'
+        >>> Effect("a - b", "holds", "errors", -7.0, -9.5, -4.5, (3,), 0.95).words
+        '−7.0 errors (95 % CI −9.5 to −4.5), n = 3'
         """
         if self.estimate is None:
             return self.missing or "untested"
-        number = wording.ratio if self.unit == "times" else wording.number
-        value = number(self.estimate, signed=self.signed)
+        value = self._number(self.estimate)
         between = ""
         if self.low is not None and self.high is not None:
-            ends = (number(end, signed=self.signed) for end in (self.low, self.high))
-            between = f" ({' to '.join(ends)})"
+            ends = " to ".join(map(self._number, (self.low, self.high)))
+            between = f" ({100 * (self.level or 0.95):.0f} % CI {ends})"
         return f"{value} {self.unit}{between}, n = {self.n}"
+
+    @property
+    def test(self) -> str:
+        """The p-value that decides, in words; empty where none does."""
+        if self.outcome in ("too early", "untested") or self.p is None:
+            return ""
+        return f"p = {self.p:.2g}" if self.holm is None else f"p = {self.holm:.2g} by Holm"
+
+    @property
+    def n(self) -> str:
+        """The counts in words: one number where the groups are of one size."""
+        return text.listed(f"{count:,}" for count in dict.fromkeys(self.counts)) if self.counts else "0"
+
+    def _number(self, value: float) -> str:
+        return text.of_unit(self.unit)(value, signed=self.signed)
 
 
 class Comparison(Protocol):
@@ -97,12 +122,12 @@ class Comparison(Protocol):
         ...
 
     @property
-    def by_chance(self) -> bool:
-        """Whether seeds decide, so that it has an interval that could miss the truth."""
+    def needs(self) -> tuple[Run, ...]:
+        """The competitors whose runs it takes."""
         ...
 
-    def judge(self, sources: Sources, level: float) -> Effect:
-        """Compare, with an interval of this level."""
+    def judge(self, sources: Sources) -> Effect:
+        """Compare, each comparison at 5 %."""
         ...
 
 
@@ -112,8 +137,8 @@ class Claim:
 
     Attributes
     ----------
-    number
-        From 1 to 24.
+    number, part
+        From 1 to 29; a claim that says two things has the parts ``"a"`` and ``"b"``.
     title, statement
         In a few words, and in a sentence.
     source
@@ -124,12 +149,15 @@ class Claim:
         Statistic, threshold and test, in words.
     comparisons
         The same as code.
-    experiments
-        Names of those whose records decide.
     chapters
         Of the book that treat it, the main one first.
     remark
         From the effects, what a reader should know beside the verdict.
+    either
+        Whether the comparisons are readings of one statement: those in which the network to be beaten never
+        learned do not count.
+    identity
+        Whether it is true by construction and only checked.
     """
 
     number: int
@@ -139,9 +167,16 @@ class Claim:
     paper: str
     rule: str
     comparisons: tuple[Comparison, ...]
-    experiments: tuple[str, ...]
     chapters: tuple[int, ...]
     remark: Callable[[Sources, Sequence[Effect]], str] = field(default=lambda sources, effects: "")
+    part: str = ""
+    either: bool = False
+    identity: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is called: ``"1"``, or ``"3a"``."""
+        return f"{self.number}{self.part}"
 
     @property
     def chapter(self) -> int:
@@ -149,9 +184,14 @@ class Claim:
         return self.chapters[0]
 
     @property
-    def level(self) -> float:
-        """Level of one interval such that all of the claim hold together with 95 % (Bonferroni)."""
-        return 1 - 0.05 / max(1, sum(comparison.by_chance for comparison in self.comparisons))
+    def needs(self) -> tuple[Run, ...]:
+        """The competitors whose runs decide, each once."""
+        return tuple(dict.fromkeys(run for comparison in self.comparisons for run in comparison.needs))
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Names of the experiments whose records decide."""
+        return tuple(dict.fromkeys(run.experiment for run in self.needs))
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,13 +207,22 @@ class Entry:
     effects
         One for each comparison of the claim, in their order.
     note
-        How the verdict came about, and for how much training it holds.
+        How the verdict came about.
+    seen
+        What was seen, in one sentence.
+    shared
+        By the key of another claim, how many of the runs behind this one decide that one too.
+    missing
+        Which runs at the paper's length a final verdict still lacks, and what makes them; empty if none.
     """
 
     claim: Claim
     verdict: Verdict
     effects: tuple[Effect, ...]
     note: str
+    seen: str
+    shared: tuple[tuple[str, int], ...] = ()
+    missing: str = ""
 
     @property
     def scale(self) -> str:
@@ -197,54 +246,43 @@ class Entry:
 
     @property
     def main(self) -> Effect:
-        """The comparison that says most about the verdict: a reversed one, else an undecided one."""
+        """The comparison that says most about the verdict: a reversed one, else one that holds."""
         return min(self.effects, key=lambda effect: OUTCOMES.index(effect.outcome))
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """What the untested comparisons lack, each once."""
-        return tuple(dict.fromkeys(e.missing for e in self.effects if e.outcome == "untested"))
-
-    @property
-    def undecided(self) -> bool:
-        """Whether it is not reproduced for want of a decision: no comparison is reversed."""
-        return self.verdict == "not reproduced" and all(e.outcome != "reversed" for e in self.effects)
+    def sharing(self) -> str:
+        """Which other claims rest on the same runs, in a sentence; empty if none does."""
+        if not self.shared:
+            return ""
+        parts = text.listed(f"{count} in claim {key}" for key, count in self.shared)
+        runs = text.counted(len(self.records), "run")
+        return f"Of its {runs}, these decide other claims too: {parts}."
 
     @property
     def anchor(self) -> str:
         """Of the claim on the ledger's page."""
-        return f"claim-{self.claim.number:02d}"
+        return f"claim-{self.claim.number:02d}{self.claim.part}"
 
     def __str__(self) -> str:
         """Everything about it, as text."""
-        return wording.entry_text(self)
+        claim = self.claim
+        lines = [f"Claim {claim.key}. {claim.title}: {self.verdict}", "", claim.statement]
+        lines += [f"Source: {claim.source}.", *([f"Figures there: {claim.paper}."] if claim.paper else [])]
+        lines += [f"Rule: {claim.rule}", "", *filter(None, (self.seen, self.note)), ""]
+        for effect in self.effects:
+            test = f", {effect.test}" if effect.test else ""
+            lines.append(f"  {effect.outcome:9}  {effect.name}: {effect.words}{test}")
+        lines += ["", f"Scale: {self.scale or 'none'}; devices: {', '.join(self.devices) or 'none'}."]
+        if self.records:
+            lines.append(f"Records: {', '.join(self.patterns)} ({len(self.records)} used).")
+        return "\n".join([*lines, *filter(None, (self.sharing, self.missing))])
 
     __repr__ = __str__  # a notebook stores it; a claim holds functions, whose addresses differ each time
 
     def _repr_markdown_(self) -> str:
-        return wording.entry_markdown(self)
-
-
-def verdict(effects: Sequence[Effect]) -> Verdict:
-    """From comparisons to a verdict: one reversed spoils it, all must hold for ``"reproduced"``.
-
-    =============================================  ==================
-    comparisons                                    verdict
-    =============================================  ==================
-    all untested                                   ``untested``
-    any reversed, or none of those tested holds    ``not reproduced``
-    all hold                                       ``reproduced``
-    some hold, none is reversed                    ``partly``
-    =============================================  ==================
-
-    Examples
-    --------
-    >>> verdict([Effect("a", "holds", ""), Effect("b", "undecided", "")])
-    'partly'
-    """
-    outcomes = {effect.outcome for effect in effects}
-    if outcomes <= {"untested"}:
-        return "untested"
-    if "reversed" in outcomes or "holds" not in outcomes:
-        return "not reproduced"
-    return "reproduced" if outcomes == {"holds"} else "partly"
+        claim = self.claim
+        rows = [("comparison", "outcome", "effect"), ("---", "---", "---")]
+        rows += [(text.cell(e.name), e.outcome, text.cell(e.words)) for e in self.effects]
+        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        head = f"Claim {claim.key}, {claim.title}: {self.verdict}."
+        return "\n\n".join(filter(None, (head, self.seen, table, self.note)))

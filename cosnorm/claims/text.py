@@ -1,58 +1,160 @@
-"""Claim 12: batch norm on 20 Newsgroups."""
+"""Numbers and names in words: for the terminal, for chapters and for the ledger's page."""
 
 from __future__ import annotations
 
-from cosnorm.claims.comparing import Contrast
-from cosnorm.claims.criteria import Less, More
-from cosnorm.claims.measures import PAIRED, last
-from cosnorm.claims.model import Claim
-from cosnorm.claims.sources import Run
-from cosnorm.claims.wording import printed
-from cosnorm.evidence.judging import final_error
-from cosnorm.record import Record
+import math
+from collections.abc import Callable, Iterable, Sequence
 
-_BATCH, _COSINE = Run("newsgroups", "batch"), Run("newsgroups", "cosine")
+from cosnorm import experiments
+from cosnorm.techniques import TECHNIQUES
+
+#: What follows a technique in a competitor's name, in words.
+_CONDITIONS = {
+    "": "",
+    "augmented": "on distorted images",
+    "dropout": "with dropout",
+    "dropout-scaled": "with dropout whose outputs are scaled down in testing",
+    "batch-1": "in batches of one example",
+    "scaled": "trained on scaled inputs",
+    "biased": "with learned hidden biases",
+}
+#: The data of an experiment in words, where its name does not say it.
+_DATA = {
+    "mnist": "MNIST",
+    "noise": "MNIST",
+    "depth": "MNIST",
+    "preactivation": "MNIST",
+    "magnitude": "MNIST",
+    "relatives": "MNIST at searched rates",
+    "rates": "MNIST",
+    "newsgroups": "20 Newsgroups",
+    "fair_newsgroups": "20 Newsgroups at searched rates",
+    "cifar10": "CIFAR-10",
+    "fair_cifar10": "CIFAR-10 at searched rates",
+    "tutorial": "CIFAR-10",
+}
 
 
-def rise(record: Record) -> float:
-    """Mean test error over the last epochs, less the lowest of the run."""
-    return final_error(record) - record.final["test_error_min"]
+def number(value: float, *, signed: bool = False) -> str:
+    """A figure as the book writes it: one decimal, three digits below 1, powers of ten where it is tiny.
+
+    Examples
+    --------
+    >>> number(-70.04, signed=True), number(0.0371), number(12345.6), number(2.2e-16), number(0.0)
+    ('−70.0', '0.0371', '12,346', '2e-16', '0')
+    """
+    size = abs(value)
+    if math.isinf(value):
+        text = "∞"
+    elif size == 0:
+        return "0"
+    elif size < 1e-3:
+        text = f"{size:.1g}"
+    elif size < 1:
+        text = f"{size:.3g}"
+    else:
+        text = f"{size:,.1f}" if size < 1000 else f"{size:,.0f}"
+    sign = "\u2212" if value < 0 else "+" if signed else ""
+    return sign + text
 
 
-def _extra_rise(ours: Record, theirs: Record) -> float:
-    return rise(ours) - rise(theirs)
+def count(value: float, *, signed: bool = False) -> str:
+    """A mean number of errors or of steps: one decimal, none from a thousand on.
+
+    Examples
+    --------
+    >>> count(-0.267, signed=True), count(8786.1), count(70.04, signed=True)
+    ('−0.3', '8,786', '+70.0')
+    """
+    size = abs(value)
+    sign = "\u2212" if value < 0 else "+" if signed else ""
+    return sign + (f"{size:,.1f}" if size < 1000 else f"{size:,.0f}")
 
 
-def still_learning(record: Record) -> float:
-    """Training errors over the last epochs, less those of the epoch with the fewest test errors."""
-    tests = record.curves["test_error"]
-    return last(record, "train_error") - record.curves["train_error"][tests.index(min(tests))]
+def ratio(value: float, *, signed: bool = False) -> str:
+    """A factor in three digits, so that one near 1 shows on which side it lies.
+
+    Examples
+    --------
+    >>> ratio(1.0837), ratio(0.994), ratio(14.0)
+    ('1.08', '0.994', '14.0')
+    """
+    return f"{value:.2f}" if 1 <= abs(value) < 10 else number(value, signed=signed)
 
 
-CLAIMS = (
-    Claim(
-        number=12,
-        title="batch norm overfits heavily on 20 Newsgroups",
-        statement="With batch norm the test error on 20 Newsgroups reaches its lowest value early and "
-        "rises from there while training goes on.",
-        source="Luo et al. (2017), section 5.2 and Figure 6",
-        paper=f"lowest 0.419 at epoch 7, mean at the end {printed('newsgroups', ('batch',), 'mean')}, "
-        "shares of test documents",
-        rule="Rise: mean test error over the last epochs less the lowest of the run. That cannot be "
-        "negative, so batch norm's is compared with cosine's, and the whole interval of the difference "
-        "must be above 0. And since its epoch of fewest test errors its training errors must have fallen: "
-        f"the whole interval of the change below 0. {PAIRED}.",
-        comparisons=(
-            Contrast("rise, batch \u2212 cosine", "errors", (_BATCH, _COSINE), _extra_rise, More()),
-            Contrast(
-                "training errors since the lowest test error, batch",
-                "errors",
-                (_BATCH,),
-                still_learning,
-                Less(),
-            ),
-        ),
-        experiments=("newsgroups",),
-        chapters=(16,),
-    ),
-)
+def of_unit(unit: str) -> Callable[..., str]:
+    """How values of a unit are written."""
+    return (
+        ratio if unit == "times" else count if unit.startswith(("errors", "test errors", "steps")) else number
+    )
+
+
+def listed(words: Iterable[str]) -> str:
+    """Join words as in "a, b and c".
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and its noun.
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(2, "run"), counted(0, "entry", "entries")
+    ('1 run', '2 runs', 'no entries')
+    """
+    word = noun if count == 1 else plural or f"{noun}s"
+    return f"{count or 'no'} {word}"
+
+
+def spoken(competitor: str) -> str:
+    """A competitor in words.
+
+    Examples
+    --------
+    >>> spoken("none"), spoken("cosine-dropout"), spoken("max_norm"), spoken("cosine-3-layers")
+    ('the plain network', 'cosine with dropout', 'max norm', 'cosine with 3 layers')
+    """
+    norm, _, condition = competitor.partition("-")
+    recipe = TECHNIQUES.get(norm)
+    label = recipe.label if recipe else norm.replace("_", " ")
+    kind, _, variant = label.partition(", ")
+    name = "the plain network" if norm == "none" else f"{kind} ({variant})" if variant else kind
+    if condition.endswith("-layers"):
+        return f"{name} with {condition.removesuffix('-layers')} layers"
+    return f"{name} {_CONDITIONS.get(condition, condition.replace('-', ' '))}".strip()
+
+
+def data(experiment: str) -> str:
+    """The data of an experiment in words."""
+    return _DATA.get(experiment, experiment)
+
+
+def printed(experiment: str, techniques: Sequence[str], field: str) -> str:
+    """The paper's figures of an experiment, in words, as far as it prints them.
+
+    Examples
+    --------
+    >>> printed("mnist", ["cosine", "none"], "mean"), printed("cifar10", ["none", "cosine"], "steps")
+    ('cosine 143.922, none 196.588', 'none 66,000, cosine <2,000')
+    """
+    settled = experiments.get(experiment)
+    figures = ((name, getattr(settled.printed.get(name), field, None)) for name in techniques)
+    if field == "steps":  # upper bounds, except for the baseline's own
+        least = {name: "" if name.startswith("none") else "<" for name in techniques}
+        return ", ".join(f"{name} {least[name]}{value:,}" for name, value in figures if value is not None)
+    power = {"variance": 2}.get(field, 1) if settled.fractions else 0
+    return ", ".join(
+        f"{name} {value / settled.test_examples**power:.6g}" for name, value in figures if value is not None
+    )
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table: its bars escaped, equations kept on one line."""
+    return text.replace("|", "\\|").replace(" = ", "\u00a0=\u00a0")

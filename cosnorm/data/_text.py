@@ -7,6 +7,7 @@ part of them (:meth:`cosnorm.data.Dataset.hold_out`) has been looked at too: wor
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
@@ -75,12 +76,17 @@ class TextPreparation:
     drop_seed: int = 0
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(TextPreparation)
+        hints = _hints()
         for field in fields(self):
             _check(field.name, getattr(self, field.name), hints[field.name])
         for name, least in (("min_documents", 1), ("drop_seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@cache
+def _hints() -> dict[str, type]:
+    return get_type_hints(TextPreparation)
 
 
 def _check(name: str, value: object, hint: type) -> None:

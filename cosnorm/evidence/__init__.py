@@ -1,10 +1,25 @@
 """Records in, numbers out: every figure and table of the book is made from what these functions return."""
 
 from cosnorm.evidence.loading import PACKAGE_RECORDS, available, load
-from cosnorm.evidence.placing import Receipt, receipt
-from cosnorm.evidence.reaching import Reach, lowest, reach
-from cosnorm.evidence.spread import Difference, Interval, difference, interval, prediction, scores
-from cosnorm.evidence.table import Row, Table, table
+from cosnorm.evidence.receipt import Receipt, receipt
+from cosnorm.evidence.speed import Reach, lowest, reach, steps_of_epoch
+from cosnorm.evidence.statistics import (
+    Difference,
+    Interval,
+    difference,
+    differences,
+    errors_of_guessing,
+    fewest,
+    headline,
+    holm,
+    interval,
+    learned,
+    prediction,
+    score,
+    scores,
+    unrest,
+)
+from cosnorm.evidence.table import Row, Table, network, table
 
 __all__ = [
     "PACKAGE_RECORDS",
@@ -16,12 +31,22 @@ __all__ = [
     "Table",
     "available",
     "difference",
+    "differences",
+    "errors_of_guessing",
+    "fewest",
+    "headline",
+    "holm",
     "interval",
+    "learned",
     "load",
     "lowest",
+    "network",
     "prediction",
     "reach",
     "receipt",
+    "score",
     "scores",
+    "steps_of_epoch",
     "table",
+    "unrest",
 ]

@@ -1,4 +1,4 @@
-"""The tables of the book: one row a technique, our figures beside the paper's."""
+"""The tables of the book: one row per technique, our figures beside the paper's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 
 from cosnorm import experiments
 from cosnorm.evidence.loading import check_comparable
-from cosnorm.evidence.reaching import Reach, lowest, reach
-from cosnorm.evidence.spread import Difference, Interval, difference, interval
+from cosnorm.evidence.speed import Reach, fewest_errors, lowest, reach
+from cosnorm.evidence.statistics import Difference, Interval, difference, evaluations, interval, score
 from cosnorm.experiments import Experiment, Printed
 from cosnorm.experiments.registry import PRINTED_TAIL
 from cosnorm.record import Record
@@ -30,10 +30,9 @@ class Row:
     n, diverged
         Runs that finished, and runs that diverged and enter none of the figures below.
     mean, sd
-        Mean and standard deviation (divisor n - 1) over seeds of each run's mean test error over its
-        last ``tail`` epochs.
+        Mean and standard deviation (divisor n - 1) over seeds of each run's :func:`cosnorm.evidence.score`.
     interval
-        95 % interval of the mean.
+        95 % interval of the mean; ``None`` where it has no spread to rest on.
     within_variance
         Mean over seeds of the variance of the test error over the last epochs: what the paper calls
         the variance.
@@ -44,7 +43,7 @@ class Row:
     against
         The technique that this one is compared with; ``None`` if it is a baseline itself.
     difference
-        Against that technique; ``None`` without common seeds.
+        From that technique, paired or not by the rule of ``cosnorm.evidence.statistics``.
     reach
         How soon it made no more errors than the run of that technique with the same seed at its best; for
         a baseline, when it was at its own best.
@@ -55,7 +54,7 @@ class Row:
     """
 
     technique: str
-    learning_rate: float
+    learning_rate: float | None
     n: int
     diverged: int
     mean: float | None
@@ -131,7 +130,7 @@ class Table(Sequence[Row]):
     def _names(self) -> list[Column]:
         return [
             ("technique", lambda row: row.technique),
-            ("rate", lambda row: f"{row.learning_rate:g}"),
+            ("rate", lambda row: _UNDEFINED if row.learning_rate is None else f"{row.learning_rate:g}"),
             ("n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
         ]
 
@@ -208,7 +207,7 @@ def table(records: Sequence[Record], baseline: str | None = None) -> Table:
     records
         Of one experiment at one scale, as from :func:`load` or :func:`cosnorm.experiments.run`.
     baseline
-        The technique that the others are compared with in pairs; without it the one that the experiment
+        The technique that the others are compared with; without it the one that the experiment
         names for each, or ``"none"``.
 
     Raises
@@ -244,7 +243,7 @@ def _rival(experiment: Experiment, technique: str, baseline: str | None) -> str 
 def _row(experiment: Experiment, records: Sequence[Record], technique: str, rival: str | None) -> Row:
     runs = [r for r in records if r.technique == technique]
     finished = [r for r in runs if not r.diverged]
-    means = [r.final["test_error_mean"] for r in finished]
+    means = [score(r) for r in finished]
     variances = [v for r in finished if (v := r.final["test_error_variance"]) is not None]
     # The paper's counts are of its own test set; beside another they would mislead.
     printed = experiment.printed if _same_data(experiment, runs[0]) else {}
@@ -259,7 +258,7 @@ def _row(experiment: Experiment, records: Sequence[Record], technique: str, riva
         sd=statistics.stdev(means) if len(means) > 1 else None,
         interval=interval(means),
         within_variance=statistics.fmean(variances) if variances else None,
-        lowest=statistics.fmean(r.final["test_error_min"] for r in finished) if finished else None,
+        lowest=statistics.fmean(map(fewest_errors, finished)) if finished else None,
         seconds=statistics.fmean(r.cost["seconds"] for r in runs),
         against=rival,
         difference=None if rival is None else difference(records, technique, rival),
@@ -282,13 +281,20 @@ def caption(records: Sequence[Record]) -> str:
     text = (
         f"{records[0].experiment}, scale {records[0].scale}: {_networks(records)} on {settings['dataset']}, "
         f"{settings['epochs']} epochs, batches of {_listed(records, 'batch_size')}; {kind} errors of "
-        f"{settings['test_examples']}, mean of the last {settings['tail']} epochs; n seeds; "
+        f"{settings['test_examples']}, {_scored(records[0])}; n seeds; "
         f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
     experiment = experiments.get(records[0].experiment)
     if _same_data(experiment, records[0]) and experiment.printed:
         text += f" The paper's figures are of one run and {_epochs_printed(experiment)}."
     return text
+
+
+def _scored(run: Record) -> str:
+    """Over which epochs a run is scored."""
+    mean, number = run.scale == "paper", run.settings["tail"] if run.scale == "paper" else evaluations(run)
+    kind = "mean" if mean else "median"
+    return f"{kind} of the last {number} epochs" if number > 1 else "last epoch"
 
 
 def _epochs_printed(experiment: Experiment) -> str:

@@ -44,11 +44,11 @@ class Board:
 
     def __init__(self) -> None:
         self._works: dict[int, Work] = {}
-        self._finished: set[Run] = set()
+        self._finished: set[str] = set()
         self._fresh: list[Record] = []
 
-    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[Run]]:
-        """A task begins, or begins again: its attempt, and the runs that are finished already."""
+    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[str]]:
+        """A task begins, or begins again: its attempt, and the names of the runs that are finished."""
         before = self._works.get(task)
         self._works[task] = Work(node, pid, before.attempt + 1 if before else 1)
         return self._works[task].attempt, self._finished
@@ -59,9 +59,8 @@ class Board:
 
     def finish(self, record: Record) -> None:
         """A run is finished. A second record of it, by a worker that only seemed lost, is dropped."""
-        run = record.technique, record.seed
-        if run not in self._finished:
-            self._finished.add(run)
+        if record.name not in self._finished:
+            self._finished.add(record.name)
             self._fresh.append(record)
 
     def take(self, ended: list[int]) -> tuple[dict[int, Work], list[Record]]:

@@ -6,7 +6,7 @@ import functools
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,12 @@ from cosnorm import data
 from cosnorm.experiments._board import Epoch, Run
 from cosnorm.experiments._cluster import SweepError
 from cosnorm.experiments.checkpoints import clear
-from cosnorm.experiments.planning import Plan, load_data, plan
-from cosnorm.experiments.recording import make_record
+from cosnorm.experiments.planning import Plan, load_data
+from cosnorm.experiments.registry import get
 from cosnorm.experiments.running import Running
+from cosnorm.experiments.sharing import Place
 from cosnorm.record import Record
-from cosnorm.training import Curves, Replica
+from cosnorm.training import Curves, Replica, resolve_device
 
 #: How often a task whose worker was lost is begun again.
 RETRIES = 3
@@ -65,11 +66,15 @@ class Task:
         (technique, seed), *others = self.replicas
         return f"{technique} seed {seed}" + (f" and {len(others)} more" if others else "")
 
+    def place(self, run: Run) -> Place:
+        """Where the record of a run belongs."""
+        return Place(self.experiment, self.scale, run[0])
+
 
 class Reports(Protocol):
     """The worker's side of :class:`cosnorm.experiments._board.Board`; methods as there."""
 
-    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[Run]]:
+    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[str]]:
         """Waits for the answer."""
         ...
 
@@ -90,7 +95,7 @@ class RemoteReports:
 
         self._board, self._get = board, ray.get
 
-    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[Run]]:
+    def begin(self, task: int, node: str, pid: int) -> tuple[int, set[str]]:
         """See :class:`Reports`."""
         return self._get(self._board.begin.remote(task, node, pid))
 
@@ -125,7 +130,7 @@ def train_task(task: Task, reports: Reports) -> None:
             f"its worker was lost {attempt - 1} times, perhaps for want of memory; reserve more CPUs a task "
             "(--num-cpus), so that fewer tasks share a node, or take smaller groups (--group)"
         )
-    missing = [run for run in task.replicas if run not in finished]
+    missing = [run for run in task.replicas if task.place(run).name(run[1]) not in finished]
     if missing:
         settled = _plan(task)
         torch.set_num_threads(task.cpus)
@@ -145,20 +150,36 @@ def _plan(task: Task) -> Plan:
         raise SweepError(
             f"this node has no folder {task.checkpoints}; checkpoints need one that all nodes share"
         )
-    settled = plan(task.experiment, dict.fromkeys(techniques), task.scale, dict.fromkeys(seeds), task.device)
+    settled = Plan(
+        get(task.experiment),
+        task.scale,
+        tuple(dict.fromkeys(techniques)),
+        tuple(dict.fromkeys(seeds)),
+        resolve_device(task.device),
+    )
     for run, replica in task.replicas.items():
-        if settled.replica(*run) != replica:
+        if _expected(settled, run, replica) != replica:
             raise SweepError(
                 f"the experiment {task.experiment} has other settings on this node than where the sweep was "
                 "started; install the same code on every node, and start its `ray start` again"
             )
+    settled.settle(task.replicas)
     return settled
+
+
+def _expected(settled: Plan, run: Run, sent: Replica) -> Replica:
+    """What this machine's code makes of a run; a rate that records chose is taken from the driver."""
+    technique, seed = run
+    if settled.experiment.rate_of(technique, settled.scale) is not None:
+        return settled.experiment.replica(technique, settled.scale, seed)
+    made = settled.experiment.replica(technique, settled.scale, seed, rate=sent.learning_rate)
+    return replace(made, gain_rate=sent.gain_rate)
 
 
 @functools.lru_cache(maxsize=1)
 def _dataset(experiment: str, scale: str) -> data.Dataset:
     """Kept, as Ray lets a worker do one task after the other."""
-    return load_data(plan(experiment, scale=scale, seeds=1, device="cpu"))
+    return load_data(Plan(get(experiment), scale, (), (), resolve_device("cpu")))
 
 
 class _Reporting(Running):
@@ -188,6 +209,6 @@ class _Reporting(Running):
     def finish(self, index: int, curves: Curves) -> None:
         """Send the record; only then is the state of the run of no use."""
         run = self.missing[index]
-        self.reports.finish(make_record(self.settled, *run, self.dataset, curves))
+        self.reports.finish(self.record(index, curves))
         if self.folder is not None:
             clear(self._path(run))

@@ -58,7 +58,6 @@ def _experiment(name: str, reading: Reading) -> Experiment:
         title=f"Test errors on 20 Newsgroups with {reading.words}",
         techniques={norm: base.techniques[norm] for norm in NORMS},
         scales={key: _scale(scale, reading) for key, scale in base.scales.items()},
-        claims=(1, 2),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 #: Raised by one when a state of before would be misread.
-FORMAT = 2
+FORMAT = 3
 #: Bytes of the SHA-256 that a file begins with; torch itself does not notice a changed bit.
 DIGEST = hashlib.sha256().digest_size
 

@@ -13,6 +13,10 @@ from cosnorm.experiments.registry import Technique
 #: Those of the paper's CIFAR-10 where it has one; batch, weight and layer norm get one guess each, which
 #: is not tuned: `rates_cifar10` compares rates.
 RATES = {"none": 0.01, "cosine": 10.0, "centered": 10.0, "batch": 0.1, "weight": 0.1, "layer": 0.1}
+TECHNIQUES = {
+    norm: Technique(rate, "ours", settings={"hidden_bias": False} if norm == "weight" else {})
+    for norm, rate in RATES.items()
+}
 SIZES = (*cifar10.SIZES[:-1], 100)
 
 _SCALES = cifar10.EXPERIMENT.scales
@@ -21,7 +25,7 @@ EXPERIMENT = replace(
     cifar10.EXPERIMENT,
     name="cifar100",
     title="Test errors on CIFAR-100 of a convolutional network, one normalization technique against another",
-    techniques={norm: Technique(rate, "ours") for norm, rate in RATES.items()},
+    techniques=TECHNIQUES,
     scales={
         "smoke": replace(
             _SCALES["smoke"],
@@ -34,21 +38,22 @@ EXPERIMENT = replace(
             _SCALES["short"],
             dataset="cifar100",
             sizes=SIZES,
+            epochs=20,
             settings={**_SCALES["short"].settings, "images": cifar10.DISTORTED},
             note="Network and pipeline of `cifar10` with distorted images, rates carried over from there or "
-            "guessed, four epochs.",
+            "guessed, 20 epochs.",
         ),
         "paper": replace(
             _SCALES["paper"],
             dataset="cifar100",
             sizes=SIZES,
             epochs=320,
+            lengths={},
             settings={**_SCALES["paper"].settings, "images": cifar10.DISTORTED},
             note="Network and pipeline of `cifar10` with distorted images, rates carried over from there or "
             "guessed; 125 000 steps.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
     fractions=False,

@@ -37,7 +37,6 @@ EXPERIMENT = replace(
         ),
         "paper": mnist.EXPERIMENT.scales["paper"],
     },
-    claims=(7,),
     printed={competitor(layers): Printed(minimum=minimum) for layers, minimum in MINIMA.items()},
     source="Luo et al. (2017), section 5.1.4",
 )

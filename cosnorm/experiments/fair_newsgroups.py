@@ -30,5 +30,4 @@ EXPERIMENT = fair(
             note="The paper's network and data for 200 epochs, rates from `rates_newsgroups` at scale paper.",
         ),
     },
-    claims=(1, 2, 12),
 )

@@ -6,13 +6,19 @@ from dataclasses import replace
 
 from cosnorm.experiments import cifar10
 from cosnorm.experiments.choosing import RATES, sweep
+from cosnorm.experiments.registry import Technique
 
 #: With the lower rates that a convolutional network without normalization may need.
 GRID = (0.001, 0.003, *RATES)
-NORMS = ("none", "cosine", "centered", "batch", "weight", "layer")
+TECHNIQUES = {
+    norm: Technique(None, "ours", settings={"hidden_bias": False} if norm == "weight" else {})
+    for norm in ("none", "cosine", "centered", "batch", "weight", "layer")
+}
 
 _SCALES = {
-    name: replace(scale, settings={**scale.settings, "images": cifar10.STILL})
+    name: replace(
+        scale, settings={**scale.settings, "images": cifar10.STILL, "error_steps": None, "observe": ()}
+    )
     for name, scale in cifar10.EXPERIMENT.scales.items()
 }
 
@@ -42,11 +48,12 @@ EXPERIMENT = sweep(
         "paper": replace(
             _SCALES["paper"],
             epochs=32,
+            lengths={},
             seeds=1,
             note="As short, for 32 epochs: a twentieth of the steps of `cifar10`.",
             validation=5000,
         ),
     },
-    NORMS,
+    TECHNIQUES,
     GRID,
 )

@@ -41,5 +41,5 @@ EXPERIMENT = sweep(
             validation=2000,
         ),
     },
-    tuple(newsgroups.EXPERIMENT.techniques),
+    {name: t for name, t in newsgroups.EXPERIMENT.techniques.items() if t.norm is None},
 )

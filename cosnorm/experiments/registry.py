@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cosnorm.training import Replica
+from cosnorm.data import Dataset
+from cosnorm.training import Curves, Replica
+
+if TYPE_CHECKING:
+    from cosnorm.experiments.choosing import Choice
 
 #: Environment variable that chooses the scale where none is given, and the scale without it.
 SCALE_VARIABLE = "COSNORM_SCALE"
@@ -24,7 +29,7 @@ class Technique:
         The rate at the scales that use the paper's network; ``None`` where records of another experiment
         decide, ``rates_from`` of the :class:`Scale`.
     source
-        Who chose that rate: ``"paper"`` or ``"ours"``.
+        Who chose that rate: ``"paper"``, ``"ours"`` or ``"tutorial"``.
     norm
         As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name. A competitor that has
         another name is called by the technique, a hyphen and what is special, ``"cosine-dropout"``.
@@ -33,6 +38,8 @@ class Technique:
         for a number of weight layers: the first hidden width is repeated as often as needed.
     against
         The competitor that tables compare it with; ``None`` for ``"none"`` where there is one.
+    full_steps
+        Steps of the paper's own run of this network, where that is not ``full_epochs`` of the experiment.
     """
 
     learning_rate: float | None
@@ -40,6 +47,7 @@ class Technique:
     norm: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     against: str | None = None
+    full_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,13 @@ class Scale:
         As in :class:`cosnorm.training.Replica`.
     seeds
         How many seeds a result at this scale should have.
+    lengths
+        Epochs of the competitors that are trained for another number of them.
     rates
         Learning rates that differ from the technique's own.
     rates_from
-        Experiment and scale, such as ``"rates/short"``, whose records decide every other rate: those that
-        come with the package, see :func:`cosnorm.experiments.choosing.chosen_rate`.
+        Experiment and scale, such as ``"rates/short"``, whose records decide every other rate, see
+        ``cosnorm.experiments.choosing.choose``.
     note
         Why they differ, or what else a reader should know.
     threads
@@ -79,6 +89,7 @@ class Scale:
     batch_size: int
     epochs: int
     seeds: int
+    lengths: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
     rates_from: str | None = None
     note: str = ""
@@ -122,6 +133,18 @@ class Printed:
     steps: int | None = None
 
 
+class Fitter(Protocol):
+    """Makes the runs of an experiment that are no networks trained by :mod:`cosnorm.training`."""
+
+    def settings(self, scale: Scale, technique: str) -> dict[str, Any]:
+        """Everything that was chosen, as it stands in a record; the dataset's own settings are added."""
+        ...
+
+    def fit(self, dataset: Dataset, technique: str, seed: int) -> Curves:
+        """One run, as one epoch."""
+        ...
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure of the paper, with everything needed to run it again.
@@ -136,14 +159,17 @@ class Experiment:
         As for :func:`cosnorm.networks.mlp`.
     recorded
         What a record of this experiment holds, in words.
-    claims
-        Numbers of the paper's claims (the ledger) that the result bears on.
     printed, source, test_examples
         The paper's own figures by technique, where they are printed, and out of how many examples.
     fractions
         Whether the paper prints them as fractions of the test examples.
     printed_epochs
         How many epochs the paper's figures took; ``None`` where it does not say.
+    fitter
+        What makes the runs in place of the engine; ``None`` where they are networks that it trains.
+    full_epochs
+        Epochs that count as the paper's length: a run of less than half of them may be too early for a
+        verdict.
     """
 
     name: str
@@ -153,12 +179,13 @@ class Experiment:
     std: float
     constant: float
     recorded: str
-    claims: tuple[int, ...]
     printed: Mapping[str, Printed]
     source: str
     test_examples: int
     fractions: bool = False
     printed_epochs: int | None = None
+    fitter: Fitter | None = None
+    full_epochs: int = 200
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
         """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
@@ -173,32 +200,49 @@ class Experiment:
             raise ValueError(f"{self.name} has no scale {name!r}; choose one of {', '.join(self.scales)}")
         return name, self.scales[name]
 
-    def replica(self, technique: str, scale: str | None, seed: int, rate: float | None = None) -> Replica:
-        """The settings of one run, at another learning rate than the experiment's if one is given.
+    def replica(
+        self,
+        technique: str,
+        scale: str | None,
+        seed: int,
+        rate: float | None = None,
+        records: Path | str | None = None,
+    ) -> Replica:
+        """The settings of one run.
+
+        Parameters
+        ----------
+        technique, scale, seed
+            Which run; ``None`` for the scale as in :meth:`scale`.
+        rate
+            A learning rate in place of the experiment's.
+        records
+            The folder that is asked first where records choose the rate.
 
         Raises
         ------
         ValueError
             If the experiment has no such technique or scale, or no record says yet which rate to take.
         """
-        if technique not in self.techniques:
-            raise ValueError(
-                f"{self.name} has no technique {technique!r}; "
-                f"choose from {', '.join(self.techniques)}, or all"
+        key, chosen = self.scale(scale)
+        rated = {"learning_rate": self.rate_of(technique, key) if rate is None else rate}
+        if rated["learning_rate"] is None:
+            choice = self.choice(technique, key, records)
+            rated = {"learning_rate": choice.rate} | (
+                {} if choice.gain is None else {"gain_rate": choice.gain}
             )
-        _, chosen = self.scale(scale)
         rival = self.techniques[technique]
         settings: dict[str, Any] = {
             "sizes": chosen.sizes,
             "norm": rival.norm or technique,
-            "learning_rate": self._rate(technique, chosen) if rate is None else rate,
             "batch_size": chosen.batch_size,
-            "epochs": chosen.epochs,
+            "epochs": chosen.lengths.get(technique, chosen.epochs),
             "seed": seed,
             "constant": self.constant,
             "std": self.std,
             **chosen.settings,
             **rival.settings,
+            **rated,
         }
         layers = settings.pop("layers", None)
         if layers is not None:
@@ -209,15 +253,35 @@ class Experiment:
             settings["images"] = replace(settings["images"], crop=crop)
         return Replica(**settings)
 
-    def _rate(self, technique: str, chosen: Scale) -> float:
-        rival = self.techniques[technique]
-        rate = chosen.rates.get(technique, rival.learning_rate)
-        if rate is None:
-            # There, a record is needed; here, where experiments are only declared, none must be.
-            from cosnorm.experiments.choosing import chosen_rate
+    def rate_of(self, technique: str, scale: str) -> float | None:
+        """The declared learning rate of a technique; ``None`` where records choose it.
 
-            return chosen_rate(chosen.rates_from or "", rival.norm or technique)
-        return rate
+        Raises
+        ------
+        ValueError
+            If the experiment has no such technique.
+        """
+        if technique not in self.techniques:
+            raise ValueError(
+                f"{self.name} has no technique {technique!r}; "
+                f"choose from {', '.join(self.techniques)}, or all"
+            )
+        return self.scales[scale].rates.get(technique, self.techniques[technique].learning_rate)
+
+    def choice(self, technique: str, scale: str, records: Path | str | None = None) -> Choice:
+        """The learning rate that records choose; see ``cosnorm.experiments.choosing.choose``.
+
+        Raises
+        ------
+        ValueError
+            As there.
+        """
+        # There, records are read; here, where experiments are only declared, none must be.
+        from cosnorm.experiments.choosing import choose
+
+        rival = self.techniques[technique]
+        source = self.scales[scale].rates_from or ""
+        return choose(source, rival.norm or technique, rival.settings, records)
 
 
 def registry() -> dict[str, Experiment]:
@@ -231,6 +295,7 @@ def registry() -> dict[str, Experiment]:
         depth,
         fair_cifar10,
         fair_newsgroups,
+        linear,
         magnitude,
         mnist,
         newsgroups,
@@ -241,10 +306,11 @@ def registry() -> dict[str, Experiment]:
         rates_newsgroups,
         relatives,
         svhn,
+        tutorial,
     )
 
     modules = (
-        *(mnist, preactivation, noise, depth, newsgroups, cifar10),
+        *(mnist, preactivation, noise, depth, newsgroups, linear, cifar10, tutorial),
         *(cifar100, svhn, magnitude, ambiguity, ambiguity_images),
         *(rates, relatives, rates_newsgroups, fair_newsgroups, rates_cifar10, fair_cifar10),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cosnorm.experiments import cifar10, cifar100
-from cosnorm.experiments.registry import Technique
 
 _SCALES = cifar10.EXPERIMENT.scales
 
@@ -17,7 +16,7 @@ EXPERIMENT = replace(
     cifar10.EXPERIMENT,
     name="svhn",
     title="Test errors on SVHN of a convolutional network, one normalization technique against another",
-    techniques={norm: Technique(rate, "ours") for norm, rate in cifar100.RATES.items()},
+    techniques=cifar100.TECHNIQUES,
     scales={
         "smoke": replace(
             _SCALES["smoke"],
@@ -29,6 +28,7 @@ EXPERIMENT = replace(
         "short": replace(
             _SCALES["short"],
             dataset="svhn",
+            epochs=4,
             settings={**_SCALES["short"].settings, "images": cifar10.STILL},
             note="Network and pipeline of `cifar10`, a 24x24 crop included, without distortion; rates "
             "carried over from there or guessed; four epochs.",
@@ -37,12 +37,12 @@ EXPERIMENT = replace(
             _SCALES["paper"],
             dataset="svhn",
             epochs=160,
+            lengths={},
             settings={**_SCALES["paper"].settings, "images": cifar10.STILL},
             note="Network and pipeline of `cifar10`, a 24x24 crop included, without distortion; rates "
             "carried over from there or guessed; 91 680 steps.",
         ),
     },
-    claims=(8,),
     printed={},
     source="",
     test_examples=26_032,

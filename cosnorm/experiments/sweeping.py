@@ -26,7 +26,8 @@ from cosnorm.experiments._cluster import (
 )
 from cosnorm.experiments._task import RETRIES, Task, train_remotely
 from cosnorm.experiments.planning import Plan, plan
-from cosnorm.experiments.running import CHECKPOINT_SECONDS, Finisher, stored
+from cosnorm.experiments.running import CHECKPOINT_SECONDS, Finisher, Running, stored
+from cosnorm.experiments.sharing import Place, view
 from cosnorm.record import Record, RecordError
 from cosnorm.training.engine import LARGEST_STACK
 
@@ -135,7 +136,7 @@ def sweep(
     """
     check_address(address)
     check_request(device, num_gpus, num_cpus, group)
-    settled = plan(name, norms, scale, seeds, "cpu")  # the device is the workers' affair
+    settled = plan(name, norms, scale, seeds, "cpu", records)  # the device is the workers' affair
     if records is not None:
         record.prepare_folder(records)
     if checkpoints is not None and not Path(checkpoints).is_dir():
@@ -147,7 +148,13 @@ def sweep(
         with connected(address) as ray:
             wanted = settle(ray, settled.experiment.scales[settled.scale], device, num_gpus, num_cpus)
             shared = None if checkpoints is None else str(Path(checkpoints).resolve())
-            going.run(ray, cut(settled, going.missing, wanted, group, shared, checkpoint_every), wanted)
+            tasks = [
+                task
+                for there, runs in going.missing
+                for task in cut(there, runs, wanted, group, shared, checkpoint_every)
+            ]
+            numbered = [dataclasses.replace(task, number=number) for number, task in enumerate(tasks)]
+            going.run(ray, numbered, wanted)
     return [going.results[run] for run in settled.runs]
 
 
@@ -194,10 +201,27 @@ class _Sweep:
     ) -> None:
         self.settled, self.folder = settled, folder
         self.on_record, self.on_progress = on_record, on_progress
-        self.results = stored(settled, folder)
-        self.missing = [run for run in settled.runs if run not in self.results]
+        self._homes = Running(settled, folder)
+        self.results = self._homes.results
+        #: By the name that its record has at home each missing run, or the runs that are one there.
+        self._asked: dict[str, list[Run]] = {}
+        for run in settled.runs:
+            if run not in self.results:
+                self._asked.setdefault(self._homes.name(run), []).append(run)
         for run in self.results:
             self._tell(run, present=True)
+
+    @property
+    def missing(self) -> list[tuple[Plan, list[Run]]]:
+        """The runs without a record, each once, where they are at home: plans, and the runs of each."""
+        found: dict[tuple[str, str], tuple[Plan, list[Run]]] = {}
+        for run, *_ in self._asked.values():
+            there = self._homes.home(run)
+            (trained,) = there.runs
+            there, runs = found.setdefault((there.experiment.name, there.scale), (there, []))
+            there.settle({trained: self._homes.replica(run)})
+            runs.append(trained)
+        return list(found.values())
 
     def run(self, ray: ModuleType, tasks: list[Task], wanted: Resources) -> None:
         """Submit the tasks and stay until the last of them has ended, or one has failed."""
@@ -239,12 +263,15 @@ class _Sweep:
         works, fresh = self.ray.get(self.board.take.remote(ended))
         self.works |= works
         for result in fresh:
-            run = result.technique, result.seed
-            present = stored(self.settled, self.folder, [run])  # another process may have been faster
+            first, *_ = runs = self._asked[result.name]
+            present = stored(self.settled, self.folder, [first])  # another process may have been faster
             if self.folder is not None and not present:
                 record.write(result, self.folder)
-            self.results[run] = present[run] if present else result
-            self._tell(run, bool(present))
+            for run in runs:
+                place = Place(self.settled.experiment.name, self.settled.scale, run[0])
+                seen = present[first] if present else result
+                self.results[run] = view(seen, place, self.settled.replica(*run).epochs)
+                self._tell(run, bool(present))
 
     def _check(self, reference: Any, task: Task) -> None:
         """Raise SweepError if a task that has ended did not end well."""

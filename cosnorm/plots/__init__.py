@@ -4,7 +4,7 @@ from cosnorm.plots.clock import error_against_time
 from cosnorm.plots.cost import relative_times
 from cosnorm.plots.curves import test_error_curves
 from cosnorm.plots.depths import by_depth, curves_by_depth, lowest_by_depth
-from cosnorm.plots.fair import paired_differences
+from cosnorm.plots.fair import differences
 from cosnorm.plots.gallery import pictures
 from cosnorm.plots.identity import (
     COLORS,
@@ -45,6 +45,7 @@ __all__ = [
     "by_depth",
     "by_rate",
     "curves_by_depth",
+    "differences",
     "epochs_to_errors",
     "error_against_rate",
     "error_against_time",
@@ -59,7 +60,6 @@ __all__ = [
     "noise_curves",
     "norm_of",
     "overfitting",
-    "paired_differences",
     "percentiles",
     "pictures",
     "place_in_distribution",

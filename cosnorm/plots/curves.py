@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cosnorm import evidence
-from cosnorm.plots.checks import require_one_kind
+from cosnorm.plots.checks import bands, require_one_kind
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, line_styles, norm_of
 from cosnorm.plots.labels import label_ends
 from cosnorm.plots.style import SIZE, new_figure
@@ -104,8 +103,7 @@ def _draw_mean(axes: Axes, technique: str, runs: Sequence[Record], style: Any) -
 def _draw_bands(axes: Axes, records: Sequence[Record]) -> None:
     for technique in dict.fromkeys(r.technique for r in records):
         runs = [r for r in records if r.technique == technique and not r.diverged]
-        bands = [evidence.interval(values) for values in _by_epoch(runs)]
-        drawn = [band for band in bands if band is not None]
+        drawn = bands(_by_epoch(runs))
         if drawn:
             # Below one error a logarithmic axis has nothing to show.
             low = [max(band.low, 0.5) for band in drawn]

@@ -1,13 +1,12 @@
-"""Differences to a baseline, with intervals that hold for all of them together."""
+"""Differences from a baseline, with intervals that hold for all of them together."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cosnorm import evidence
-from cosnorm.evidence import Interval
+from cosnorm.evidence import Difference, Interval
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, norm_of
 from cosnorm.plots.style import SIZE, new_figure
 from cosnorm.record import Record
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
 LINEAR = 100.0
 
 
-def paired_differences(
+def differences(
     records: Sequence[Record], baseline: str = "none", *, level: float = 0.95, title: str = ""
 ) -> Figure:
-    r"""Test errors of each technique minus the baseline's, paired by seed, fewest errors on top.
+    r"""Test errors of each technique minus the baseline's, fewest errors on top.
 
-    The thick line is Student's interval for one difference at ``level``; the thin one, for :math:`m`
-    techniques, the same at :math:`1 - (1 - \text{level}) / m`, so that by Bonferroni's inequality all of
-    them hold together with probability ``level``. Names in black, and lines in full color, have the thin
-    line on one side of 0.
+    Differences are those of :func:`cosnorm.evidence.difference`. The thick line is the interval of one at
+    ``level``; the thin one, for :math:`m` techniques, the same at :math:`1 - (1 - \text{level}) / m`, so that
+    by Bonferroni's inequality all of them hold together with probability ``level``. Names in black, and lines
+    in full color, have the thin line on one side of 0.
 
     Parameters
     ----------
@@ -44,28 +43,28 @@ def paired_differences(
     Returns
     -------
     matplotlib.figure.Figure
-        Techniques without a seed in common with the baseline are left out; those with one have no interval.
+        Techniques without a finished run are left out; those with a single one have no interval.
 
     Raises
     ------
     ValueError
-        If there are no records, they are of several experiments or scales, or no technique shares a seed
-        with the baseline.
+        If there are no records, they are of several experiments or scales, or the baseline has no finished
+        run.
 
     Examples
     --------
-    >>> figure = paired_differences(evidence.load("relatives", "smoke"), title="Digits tell little apart")
+    >>> figure = differences(evidence.load("relatives", "smoke"), title="Digits tell little apart")
     """
     if len({(r.experiment, r.scale) for r in records}) != 1:
         raise ValueError(
             "the differences need records of one experiment at one scale, and at least one record"
         )
-    pairs = differences(records, baseline)
-    if not pairs:
-        raise ValueError(f"no technique shares a seed with {baseline!r}; choose a baseline that was run")
-    figure, axes = new_figure(title, (SIZE[0], 1.3 + 0.27 * len(pairs)))
-    order = sorted(pairs, key=lambda name: statistics.fmean(pairs[name]), reverse=True)
-    decided = [_draw(axes, place, name, pairs[name], level, len(pairs)) for place, name in enumerate(order)]
+    found = evidence.differences(records, baseline)
+    if not found:
+        raise ValueError(f"there is nothing to compare with {baseline!r}; choose a baseline that was run")
+    figure, axes = new_figure(title, (SIZE[0], 1.3 + 0.27 * len(found)))
+    order = sorted(found, key=lambda name: found[name].mean, reverse=True)
+    decided = [_draw(axes, place, name, found[name], level, len(found)) for place, name in enumerate(order)]
     axes.axvline(0, color=REFERENCE, linestyle=(0, (4, 3)), linewidth=1.0, zorder=1)
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=2)
     reach = max(abs(side) for side in axes.get_xlim())
@@ -82,37 +81,15 @@ def paired_differences(
     return figure
 
 
-def differences(records: Sequence[Record], baseline: str = "none") -> dict[str, list[float]]:
-    """Technique minus baseline, one entry for each seed that both finished, in the order of seeds.
-
-    Examples
-    --------
-    >>> found = differences(evidence.load("relatives", "smoke"))
-    >>> len(found["cosine"])
-    3
-    """
-    theirs = evidence.scores(records, baseline)
-    found = {}
-    for technique in dict.fromkeys(r.technique for r in records):
-        ours = evidence.scores(records, technique)
-        seeds = sorted(ours.keys() & theirs.keys())
-        if technique != baseline and seeds:
-            found[technique] = [ours[seed] - theirs[seed] for seed in seeds]
-    return found
-
-
-def _draw(axes: Axes, place: int, name: str, values: Sequence[float], level: float, count: int) -> bool:
+def _draw(axes: Axes, place: int, name: str, found: Difference, level: float, count: int) -> bool:
     """Draw one technique's mean and its two intervals; whether the wider one leaves 0 out."""
-    one = evidence.interval(values, level)
-    together = evidence.interval(values, 1 - (1 - level) / count)
+    one, together = found.at(level), found.at(1 - (1 - level) / count)
     decided = together is not None and _beyond(together)
     style = {"color": COLORS[norm_of(name)], "alpha": 1.0 if decided else 0.45}
     if one and together:
         axes.plot([together.low, together.high], [place] * 2, linewidth=1.0, **style)
         axes.plot([one.low, one.high], [place] * 2, linewidth=3.2, **style)
-    axes.plot(
-        statistics.fmean(values), place, marker=MARKERS[norm_of(name)], color=style["color"], markersize=6
-    )
+    axes.plot(found.mean, place, marker=MARKERS[norm_of(name)], color=style["color"], markersize=6)
     return decided
 
 

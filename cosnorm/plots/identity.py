@@ -37,6 +37,10 @@ COLORS: dict[str, str] = {
     "instance": "#6B6B1A",
     "propagation": "#3D6F8E",
     "online": "#7A5230",
+    "weight-biased": "#66A182",
+    "tutorial": "#8C510A",
+    "logistic": "#525252",
+    "ridge": "#8A8A8A",
 }
 #: A second sign of the technique, for print without color.
 MARKERS: dict[str, str] = {
@@ -63,9 +67,19 @@ MARKERS: dict[str, str] = {
     "instance": "3",
     "propagation": "|",
     "online": "4",
+    "weight-biased": "$V$",
+    "tutorial": "$T$",
+    "logistic": "$L$",
+    "ridge": "$R$",
 }
 #: What a technique is called in figures.
-LABELS: dict[str, str] = {name: recipe.label for name, recipe in TECHNIQUES.items()}
+LABELS: dict[str, str] = {
+    **{name: recipe.label for name, recipe in TECHNIQUES.items()},
+    "weight-biased": "weight norm with bias",
+    "tutorial": "tutorial network",
+    "logistic": "logistic regression",
+    "ridge": "ridge classifier",
+}
 #: Of the conditions in a figure, in the order in which they come; the technique as it is comes first.
 LINE_STYLES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (12, 3)))
 #: The paper's own figures, and everything else that is only there to compare with.
@@ -91,6 +105,8 @@ def label(technique: str) -> str:
     >>> label("max_norm"), label("cosine-3-layers")
     ('max norm', 'cosine, 3 layers')
     """
+    if technique in LABELS:
+        return LABELS[technique]
     condition = technique.partition("-")[2]
     name = LABELS[norm_of(technique)]
     return f"{name}, {condition.replace('-', ' ')}" if condition else name

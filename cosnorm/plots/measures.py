@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cosnorm import evidence
+from cosnorm.plots.checks import bands
 from cosnorm.plots.identity import COLORS, MARKERS, label, line_styles, norm_of
 from cosnorm.plots.labels import label_ends
 from cosnorm.plots.style import new_figure
@@ -80,8 +80,7 @@ def _draw(axes: Axes, technique: str, curves: list[list[float]], first: int, sty
     means = [statistics.fmean(values) for values in columns]
     color = COLORS[norm_of(technique)]
     axes.plot(epochs, means, color=color, linestyle=style, marker=MARKERS[norm_of(technique)], markersize=4)
-    bands = [evidence.interval(values) for values in columns]
-    drawn = [band for band in bands if band is not None]
+    drawn = bands(columns)
     if drawn:
         # A band that reaches below 0 would leave the axis: it is cut at a tenth of the mean.
         low = [max(band.low, mean / 10) for band, mean in zip(drawn, means, strict=True)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cosnorm.experiments import choosing
-from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label
+from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, norm_of
 from cosnorm.plots.panels import new_panels
 from cosnorm.record import Record
 
@@ -21,6 +21,9 @@ Sweep = Mapping[str, Mapping[float, float | None]]
 
 def by_rate(records: Sequence[Record]) -> dict[str, dict[float, float | None]]:
     """Mean error over the last epochs and over seeds, by technique and learning rate.
+
+    Techniques go by what their competitors are called before ``-at-``. Where a rate was tried with several
+    factors for the rate of scale and shift, the best of them counts.
 
     Parameters
     ----------
@@ -39,11 +42,19 @@ def by_rate(records: Sequence[Record]) -> dict[str, dict[float, float | None]]:
     >>> min(by_rate(evidence.load("rates", "smoke"))["cosine"])
     0.01
     """
-    found: dict[str, dict[float, list[float | None]]] = {}
+    found: dict[str, dict[float, dict[str, list[float | None]]]] = {}
     for r in sorted(records, key=lambda r: r.settings["learning_rate"]):
-        rates = found.setdefault(r.settings["norm"], {})
-        rates.setdefault(r.settings["learning_rate"], []).append(r.final["test_error_mean"])
-    return {norm: {rate: _mean(values) for rate, values in rates.items()} for norm, rates in found.items()}
+        key = r.technique.partition("-at-")[0] if "-at-" in r.technique else r.settings["norm"]
+        points = found.setdefault(key, {}).setdefault(r.settings["learning_rate"], {})
+        points.setdefault(r.technique, []).append(r.final["test_error_mean"])
+    return {
+        key: {rate: _least(map(_mean, points.values())) for rate, points in rates.items()}
+        for key, rates in found.items()
+    }
+
+
+def _least(means: Iterable[float | None]) -> float | None:
+    return min((mean for mean in means if mean is not None), default=None)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -117,8 +128,10 @@ def _finished(rates: Mapping[float, float | None]) -> tuple[list[float], list[fl
 
 
 def _draw(axes: Axes, technique: str, rates: Mapping[float, float | None], chosen: float, top: float) -> None:
-    color = COLORS[technique]
-    axes.plot(*_finished(rates), color=color, marker=MARKERS[technique], markersize=3.5, linewidth=1.3)
+    color = COLORS[norm_of(technique)]
+    axes.plot(
+        *_finished(rates), color=color, marker=MARKERS[norm_of(technique)], markersize=3.5, linewidth=1.3
+    )
     lost = [rate for rate, value in rates.items() if value is None]
     axes.plot(lost, [top] * len(lost), "x", color=color, markersize=4.5)
     best = rates[chosen]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cosnorm import evidence
-from cosnorm.evidence.reaching import steps_of_epoch
+from cosnorm.evidence import steps_of_epoch
 from cosnorm.plots.checks import require_one_kind
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, norm_of
 from cosnorm.plots.labels import ink

@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cosnorm import evidence
-from cosnorm.plots.checks import require_one_kind
+from cosnorm.plots.checks import bands, require_one_kind
 from cosnorm.plots.identity import COLORS, MARKERS, REFERENCE, label, line_styles, norm_of
 from cosnorm.plots.labels import label_ends
 from cosnorm.plots.style import SIZE, new_figure
@@ -120,12 +119,12 @@ def _draw_means(axes: Axes, records: Sequence[Record], curve: str) -> list[tuple
 def _draw_bands(axes: Axes, records: Sequence[Record], curve: str) -> None:
     for technique in dict.fromkeys(r.technique for r in records):
         by_epoch = zip(*(rises(r, curve) for r in records if r.technique == technique), strict=True)
-        bands = [band for band in map(evidence.interval, by_epoch) if band is not None]
-        if bands:
+        drawn = bands(by_epoch)
+        if drawn:
             axes.fill_between(
-                range(1, len(bands) + 1),
-                [max(band.low, 1.0) for band in bands],
-                [max(band.high, 1.0) for band in bands],
+                range(1, len(drawn) + 1),
+                [max(band.low, 1.0) for band in drawn],
+                [max(band.high, 1.0) for band in drawn],
                 color=COLORS[norm_of(technique)],
                 alpha=0.15,
                 linewidth=0,

@@ -1,8 +1,17 @@
 """The ambiguity register: what the paper leaves open, how we read it, and whether that changes a ranking."""
 
 from cosnorm.register import dense, images, text
-from cosnorm.register.judging import VERDICTS, Comparison, Gap, Judgement, Move, Score, judge
-from cosnorm.register.point import OpenPoint, Reading
+from cosnorm.register.register import (
+    VERDICTS,
+    Comparison,
+    Gap,
+    Judgement,
+    Move,
+    OpenPoint,
+    Reading,
+    Score,
+    judge,
+)
 
 #: Every open point, in the order of the paper's sections.
 POINTS: tuple[OpenPoint, ...] = (*dense.POINTS, *text.POINTS, *images.POINTS)

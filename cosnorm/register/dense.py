@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cosnorm.experiments.ambiguity import CONSTANTS, NORMS
-from cosnorm.register import facts
-from cosnorm.register.point import OpenPoint, Reading
+from cosnorm.register import answers
+from cosnorm.register.register import OpenPoint, Reading
 
 _SWEEP = "ambiguity"
 
@@ -32,16 +32,31 @@ POINTS = (
     ),
     OpenPoint(
         key="hidden-bias",
-        question="Do hidden units with weight norm, max norm or no normalization have a bias?",
+        question="Does a technique that divides by a norm have a learned hidden bias?",
         section="5.1",
-        paper="The bias is said to serve only against a zero denominator, with the value 0.0001.",
+        paper="Weight normalization has no additional parameter, and the bias is there only to keep the "
+        "denominator from zero, with the value 0.0001.",
         readings=(
-            _ours("learned biases"),
-            _other("no biases", "unbiased", ("none", "weight", "max_norm"), ("cosine", "batch")),
+            Reading("no learned bias", "mnist", {"cosine": "cosine", "weight": "weight"}),
+            Reading("weight norm learns one", "mnist", {"cosine": "cosine", "weight": "weight-biased"}),
         ),
-        reason="The sentence speaks of a denominator, which only the cosine has, so we take it to be about "
-        "cosine and give the others the learned biases from 0 that such networks usually have. For weight "
-        "norm with g = 1 the choice decides whether the paper's rate can be used at all: see chapter 6.",
+        reason="The sentence speaks of a denominator, so it is about the techniques that have one: cosine, "
+        "centered cosine and weight norm have no learned hidden bias. Batch norm and layer norm keep the "
+        "shift of their own papers. With a learned bias, units of weight norm die at the paper's rate: see "
+        "chapter 6.",
+        chapter=6,
+    ),
+    OpenPoint(
+        key="plain-bias",
+        question="Do the hidden units of the plain network and of max norm have a bias?",
+        section="5.1",
+        paper="The bias is said to serve only against a zero denominator.",
+        readings=(
+            _ours("learned biases", "cosine", "none", "max_norm"),
+            _other("no biases", "unbiased", ("none", "max_norm"), ("cosine",)),
+        ),
+        reason="These two divide by nothing, so the sentence does not concern them, and they have the "
+        "learned biases from 0 that such networks usually have.",
         chapter=6,
     ),
     OpenPoint(
@@ -89,6 +104,22 @@ POINTS = (
         chapter=14,
     ),
     OpenPoint(
+        key="dropout-convention",
+        question="Does dropout scale the kept units up in training, or the outputs down in testing?",
+        section="5.1.3",
+        paper="Nothing is said; it cites Srivastava et al. (2014), who scale down in testing.",
+        readings=(
+            Reading("scaled up in training", "noise", {"cosine": "cosine-dropout", "none": "none-dropout"}),
+            Reading(
+                "scaled down in testing", "noise", {"cosine": "cosine-dropout", "none": "none-dropout-scaled"}
+            ),
+        ),
+        reason="Software scales up in training. For the plain network at the paper's rate the choice decides "
+        "whether it trains at all: see chapter 14. A cosine does not see the scale of its inputs, so its one "
+        "network stands for both.",
+        chapter=14,
+    ),
+    OpenPoint(
         key="last-epochs",
         question="Over how many epochs are the means of Tables 1 and 2 taken, and with which divisor are the "
         "variances?",
@@ -99,7 +130,7 @@ POINTS = (
             Reading("one epoch more", "mnist", {norm: norm for norm in NORMS}, more=1),
         ),
         reason="We take 50 as written, and the divisor n - 1.",
-        fact=facts.last_epochs,
+        fact=answers.last_epochs,
         chapter=12,
     ),
     OpenPoint(
@@ -131,7 +162,7 @@ POINTS = (
         paper="Two to five layers are compared; a layer is not defined.",
         readings=(Reading("a layer of weights"), Reading("a hidden layer")),
         reason="The errors of three layers are those of the network of Table 1, which has two hidden layers.",
-        fact=facts.counted_layers,
+        fact=answers.counted_layers,
         settled=True,
         chapter=15,
     ),
@@ -143,7 +174,7 @@ POINTS = (
         readings=(Reading("the network has stopped moving"),),
         reason="Whole numbers have the variance 0 only when they are all equal. A network that still moved "
         "would change sides on some image.",
-        fact=facts.resting,
+        fact=answers.resting,
         missing="runs of 200 epochs, `cosnorm run noise --norm cosine-batch-1 --scale paper`",
         chapter=14,
     ),
@@ -168,7 +199,7 @@ POINTS = (
         readings=(Reading("the first five"),),
         reason="We record the first five units of the last hidden layer, chosen by their number and not by "
         "their looks, and the median over all units.",
-        fact=facts.neuron,
+        fact=answers.neuron,
         settled=True,
         chapter=13,
     ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cosnorm.experiments.ambiguity_text import NORMS
-from cosnorm.register import facts
-from cosnorm.register.point import OpenPoint, Reading
+from cosnorm.register import answers
+from cosnorm.register.register import OpenPoint, Reading
 
 _SAME = {norm: norm for norm in NORMS}
 
@@ -22,7 +22,7 @@ POINTS = (
         readings=_prepared("at least 5 documents", "more than 5", "words"),
         reason="No rule of that kind gives 21 567. At least five of all training documents gives one less, "
         "and numbers that begin with 1, read as if they began with 0, would add one empty column.",
-        fact=facts.words,
+        fact=answers.words,
         chapter=16,
     ),
     OpenPoint(
@@ -53,7 +53,7 @@ POINTS = (
         readings=(Reading("log(N/d)"), Reading("smoothed")),
         reason="It does not matter: each feature is divided by its largest value afterwards, and the "
         "weight of a word with it.",
-        fact=facts.inverse_frequency,
+        fact=answers.inverse_frequency,
         settled=True,
         chapter=16,
     ),
@@ -83,7 +83,7 @@ POINTS = (
         paper="69 training and 5 test documents, at random.",
         readings=(Reading("one draw"), Reading("another draw")),
         reason="One draw for every run, from a generator with seed 0.",
-        fact=facts.dropped,
+        fact=answers.dropped,
         missing="`newsgroups` with another `drop_seed` of the preparation",
         chapter=16,
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -16,21 +18,25 @@ class ScaleShift(nn.Module):
 
     .. math:: z = \gamma \odot y + \beta
 
-    Luo et al. (2017, Section 2) say that cosine normalization needs neither before a ReLU; behind a cosine
-    layer this module tests that.
+    Luo et al. (2017, Section 2) say that cosine normalization needs neither before a ReLU; after a cosine
+    layer this module tests that. The cosine of two random vectors of :math:`d` components has a standard
+    deviation of about :math:`1 / \sqrt d`, so a scale that starts at :math:`\sqrt d` gives the next layer
+    inputs of about the size that batch normalization would give it.
 
     Parameters
     ----------
     num_features
         Number of units or channels, the second dimension of the input.
+    scale
+        Where the scale of every feature starts.
     device, dtype
         Of the parameters.
 
     Attributes
     ----------
     weight, bias
-        Parameters of shape ``(num_features,)``: :math:`\gamma`, which starts at 1, and :math:`\beta`, which
-        starts at 0.
+        Parameters of shape ``(num_features,)``: :math:`\gamma`, which starts at ``scale``, and
+        :math:`\beta`, which starts at 0.
 
     Shape
     -----
@@ -41,7 +47,8 @@ class ScaleShift(nn.Module):
     TypeError
         If the input is not a floating-point tensor.
     ValueError
-        If ``num_features`` is not a positive integer, or the input has another shape.
+        If ``num_features`` is not a positive integer, ``scale`` is not a finite number, or the input has
+        another shape.
 
     Examples
     --------
@@ -53,19 +60,24 @@ class ScaleShift(nn.Module):
     def __init__(
         self,
         num_features: int,
+        scale: float = 1.0,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.num_features = check_size("ScaleShift", "num_features", num_features)
+        number = isinstance(scale, int | float) and not isinstance(scale, bool)
+        if not number or not math.isfinite(scale):
+            raise ValueError(f"ScaleShift: scale must be a finite number, got {scale!r}")
+        self.scale = float(scale)
         self.weight = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set the scale to 1 and the shift to 0."""
-        nn.init.ones_(self.weight)
+        """Set the scale to its first value and the shift to 0."""
+        nn.init.constant_(self.weight, self.scale)
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -77,5 +89,5 @@ class ScaleShift(nn.Module):
         return torch.addcmul(shift, values, scale).to(input.dtype)
 
     def extra_repr(self) -> str:
-        """Size, as shown by ``print``."""
-        return str(self.num_features)
+        """Size and first scale, as shown by ``print``."""
+        return str(self.num_features) + (f", scale={self.scale:g}" if self.scale != 1 else "")

@@ -13,13 +13,17 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cosnorm._vectors import accumulation_dtype
+from cosnorm._kept import can_watch
+from cosnorm._vectors import HALF, accumulation_dtype
 from cosnorm.relatives._directions import DirectionConv, DirectionLinear, directions
 
 __all__ = ["WeightNormConv1d", "WeightNormConv2d", "WeightNormConv3d", "WeightNormLinear"]
 
 Size: TypeAlias = int | tuple[int, ...]
 Gain: TypeAlias = float | Literal["learnable"]
+
+#: Lengths by which outputs may be divided as they are: products with such rows stay within every range.
+MODERATE = (2.0**-20, 2.0**20)
 
 
 class _WeightNorm(nn.Module):
@@ -185,8 +189,38 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
         nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
         self._set_gain(gain)
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(*, in_features)`` to ``(*, out_features)``."""
+        lengths = moderate_lengths(input, self.weight)
+        if lengths is None:
+            return super().forward(input)
+        output = self._transform(input, self.weight, None)
+        factors = self.gain / lengths
+        return output * factors if self.bias is None else torch.addcmul(self.bias, output, factors)
+
     def _per_unit(self, output: Tensor) -> Tensor:
         return output.reshape(-1, self.out_features)
+
+
+def moderate_lengths(input: Tensor, weight: Tensor) -> Tensor | None:
+    """Lengths of the rows, ``(units,)``, if the outputs may be divided by them in place of the rows.
+
+    Both give the same but for rounding. The outputs of a minibatch are fewer than the weights, which it
+    takes several passes to normalize. None: where a row is zero or its length is extreme, in half
+    precision, on other devices (there the question alone would cost more), and for what traces or
+    transforms.
+    """
+    ordinary = input.device.type == weight.device.type == "cpu" and input.dtype not in HALF
+    if not ordinary or torch.is_autocast_enabled("cpu") or not can_watch(input, weight) or not weight.numel():
+        return None
+    lengths = torch.linalg.vector_norm(weight, dim=1)
+    return lengths if moderate(lengths) else None
+
+
+def moderate(lengths: Tensor) -> bool:
+    """Whether all of these, one or more, are in :data:`MODERATE`."""
+    shortest, longest = lengths.detach().aminmax()
+    return bool(shortest >= MODERATE[0]) and bool(longest <= MODERATE[1])
 
 
 class _WeightNormConv(_WeightNorm, DirectionConv):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from cosnorm.data.rows import SparseRows
-from cosnorm.techniques import TECHNIQUES
+from cosnorm.networks import find_recipe
 from cosnorm.training.capture import CapturedStep, Steps
 from cosnorm.training.device import resolve_device
 from cosnorm.training.evaluation import evaluate
 from cosnorm.training.loop import Loop
-from cosnorm.training.observers import OBSERVERS
+from cosnorm.training.observers import OBSERVERS, watching
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_techniques
 from cosnorm.training.splits import Examples, SparseSplit, Split, place
@@ -54,6 +54,10 @@ class Hooks:
         """Whether replica ``index`` is to be trained now; it is skipped otherwise."""
         del index
         return True
+
+    def stopping(self) -> bool:
+        """Whether training is to end: each replica keeps its state after the epoch it is in, and is left."""
+        return False
 
     def checkpoint(self, index: int) -> Checkpoint | None:
         """Where replica ``index`` keeps its state."""
@@ -165,7 +169,8 @@ def _units(replicas: Sequence[Replica]) -> list[list[int]]:
     groups: dict[object, list[int]] = {}
     for index, replica in enumerate(replicas):
         alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
-        stackable = replica.norm in TECHNIQUES and TECHNIQUES[replica.norm].stackable
+        recipe = find_recipe(replica.norm)
+        stackable = recipe is not None and recipe.stackable
         groups.setdefault(alike if stackable else index, []).append(index)
     return [
         group[begin : begin + LARGEST_STACK]
@@ -259,6 +264,13 @@ class _Session:
         if checkpoint is not None and trainee.epoch < trainee.replica.epochs:
             checkpoint.save(trainee.state)
 
+    def keep(self, index: int, trainee: Trainee) -> None:
+        """Keep the state of a replica that is left before its end."""
+        with self._lock:
+            checkpoint = self.hooks.checkpoint(index)
+        if checkpoint is not None:
+            checkpoint.save(trainee.state)
+
     def finish(self, index: int, trainee: Trainee) -> None:
         """A replica is done."""
         with self._lock:
@@ -271,7 +283,7 @@ class _Session:
 
 
 class _StoppedError(RuntimeError):
-    """Another unit failed."""
+    """Another unit failed, or training is to end."""
 
 
 class _Unit:
@@ -294,7 +306,10 @@ class _Unit:
 
     def train(self) -> None:
         """Train until the last epoch, or until every replica has diverged."""
+        first = self.steps.trainees[0].epoch
         while self.steps.trainees and self.steps.trainees[0].epoch < self.epochs:
+            if self.session.hooks.stopping():
+                self._leave(first)
             self._descend()
             kept = [place for place, trainee in enumerate(self.steps.trainees) if self._close(place, trainee)]
             if len(kept) < len(self.steps.trainees):
@@ -303,17 +318,41 @@ class _Unit:
         for trainee in self.steps.trainees:
             self.session.finish(self.places[id(trainee)], trainee)
 
+    def _leave(self, first: int) -> None:
+        """Keep the states of all replicas, unless they are as they were at the start, and train no more."""
+        for trainee in self.steps.trainees:
+            if trainee.epoch > first:
+                self.session.keep(self.places[id(trainee)], trainee)
+        raise _StoppedError
+
     def _descend(self) -> None:
         """One pass over the training set."""
         order = self.steps.begin_epoch()
         size = self.steps.trainees[0].replica.batch_size
-        for indices in order.split(size, dim=1):
+        batches = order.split(size, dim=1)
+        for trainee in self.steps.trainees:
+            trainee.step_errors = []
+        for number, indices in enumerate(batches, start=1):
             self.session.stop_if_asked()
             if self._capturable(indices, size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
+            if number < len(batches) and self._counted(number, len(batches)):
+                self._count_errors()
+
+    def _counted(self, number: int, batches: int) -> bool:
+        """Whether errors are counted after this step of the epoch; the last step's are counted anyway."""
+        first = self.steps.trainees[0]
+        every = first.replica.error_steps
+        return every is not None and (first.epoch * batches + number) % every == 0
+
+    def _count_errors(self) -> None:
+        """Count errors on the test set in the middle of an epoch, and go on as if nothing had been."""
+        for trainee in self.steps.trainees:
+            trainee.step_errors.append(evaluate(trainee, self.testing)[1])
+            trainee.network.train()
 
     def _capturable(self, indices: Tensor, size: int) -> bool:
         """Whether a CUDA graph can make this step: batches of the common size, of dense inputs."""
@@ -323,9 +362,14 @@ class _Unit:
     def _close(self, place: int, trainee: Trainee) -> bool:
         """Evaluate a replica after an epoch; whether it goes on."""
         count = len(self.training.targets)
+        batches = math.ceil(count / trainee.replica.batch_size)
         train_loss = self.steps.losses[place].item() / count
-        test_loss, test_error = evaluate(trainee, self.testing)
+        with watching(trainee) as seen:
+            test_loss, test_error = evaluate(trainee, self.testing)
         trainee.epoch += 1
+        every = trainee.replica.error_steps
+        if every is not None and trainee.epoch * batches % every == 0:
+            trainee.step_errors.append(test_error)
         curves = trainee.curves
         curves.seconds = self.before[id(trainee)] + time.perf_counter() - self.begin
         curves.at_once = len(self.steps.trainees) * self.session.parallel
@@ -337,14 +381,18 @@ class _Unit:
         curves.train_error.append(int(self.steps.errors[place].item()))
         curves.test_loss.append(test_loss)
         curves.test_error.append(test_error)
-        self._observe(trainee)
+        self._observe(trainee, seen)
         self.session.report(self.places[id(trainee)], trainee)
         return True
 
-    def _observe(self, trainee: Trainee) -> None:
+    def _observe(self, trainee: Trainee, values: list[Tensor]) -> None:
+        seen: dict[str, Any] = {}
         for name in trainee.replica.observe:
-            for curve, value in OBSERVERS[name](trainee, self.testing).items():
-                trainee.curves.observed.setdefault(curve, []).append(value)
+            seen |= OBSERVERS[name](trainee, self.testing, values)
+        if trainee.replica.error_steps is not None:
+            seen["test_error_steps"] = trainee.step_errors
+        for curve, value in seen.items():
+            trainee.curves.observed.setdefault(curve, []).append(value)
 
 
 def check(replica: Replica, dataset: Examples) -> None:
@@ -391,7 +439,7 @@ def _check_sparse(replica: Replica) -> None:
     refused = [name for name, present in asked.items() if present]
     if refused:
         raise ValueError(f"sparse inputs cannot be trained with {', '.join(refused)}; leave that out")
-    if replica.norm in TECHNIQUES and replica.norm not in sparse_techniques():
+    if find_recipe(replica.norm) is not None and replica.norm not in sparse_techniques():
         # Weight decay and scaling would else skip the first layer without a word.
         able = ", ".join(sparse_techniques())
         raise ValueError(f"{replica.norm!r} cannot be trained on sparse inputs; these can: {able}")
@@ -399,7 +447,7 @@ def _check_sparse(replica: Replica) -> None:
 
 def _check_batches(replica: Replica, examples: int) -> None:
     last = examples % replica.batch_size
-    recipe = TECHNIQUES.get(replica.norm)  # an unknown name is refused where the network is built
+    recipe = find_recipe(replica.norm)  # an unknown name is refused where the network is built
     if recipe is not None and recipe.needs_batch and 1 in (last, replica.batch_size):
         raise ValueError(
             "batch normalization cannot be trained on a batch of one example, and batch_size "

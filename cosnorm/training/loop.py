@@ -31,7 +31,10 @@ class Loop:
         self.sparse = isinstance(self.network, SparseNetwork)
         anchor, themselves = descending(self.network, self.trainee.rule, self.trainee.replica.learning_rate)
         self.anchors = [] if anchor is None else [anchor]
-        self.parameters: list[Tensor] = [p for p in self.network.parameters() if id(p) not in themselves]
+        own = [p for p in self.network.parameters() if id(p) not in themselves]
+        apart = self.trainee.gains
+        self.plain: list[Tensor] = [p for p in own if id(p) not in apart]
+        self.gains: list[Tensor] = [p for p in own if id(p) in apart]
         self.losses = torch.zeros(1, dtype=torch.float64, device=self.trainee.device)
         self.errors = torch.zeros(1, dtype=torch.int64, device=self.trainee.device)
 
@@ -54,7 +57,7 @@ class Loop:
         logits, layer_output = self._forward(inputs)
         loss = F.cross_entropy(logits, targets)
         outputs = [] if layer_output is None else [layer_output]
-        wanted = [*self.parameters, *self.anchors, *outputs]
+        wanted = [*self.plain, *self.gains, *self.anchors, *outputs]
         gradients = torch.autograd.grad(loss + self.trainee.rule.penalty(), wanted)
         with torch.no_grad():
             self._update(gradients)
@@ -69,13 +72,12 @@ class Loop:
         return self.network.rest(output), output
 
     def _update(self, gradients: tuple[Tensor, ...]) -> None:
-        rate = self.trainee.replica.learning_rate
+        rate, factor = self.trainee.replica.learning_rate, self.trainee.replica.gain_rate
         if isinstance(self.network, SparseNetwork):
             self.network.first.descend(gradients[-1], rate)
-        gradients = gradients[: len(self.parameters)]
-        torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
-            self.parameters, gradients, alpha=-rate
-        )
+        count = len(self.plain)
+        _descend(self.plain, gradients[:count], rate)
+        _descend(self.gains, gradients[count : count + len(self.gains)], rate * factor)
         self.trainee.rule.step()
         move_averages(self.trainee)
 
@@ -88,6 +90,11 @@ class Loop:
         trainee = self.trainee
         state = [*self.network.parameters(), *self.network.buffers(), *trainee.averages.values()]
         return [*state, trainee.steps, self.losses, self.errors]
+
+
+def _descend(parameters: list[Tensor], gradients: tuple[Tensor, ...], rate: float) -> None:
+    if parameters:  # without biases, all may descend in the backward pass
+        torch._foreach_add_(parameters, gradients, alpha=-rate)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def move_averages(trainee: Trainee) -> None:

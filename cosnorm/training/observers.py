@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,51 +21,77 @@ UNITS = 5
 #: Factors that test inputs are multiplied by.
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
+#: Test images that the evaluation of TensorFlow's tutorial counts twice: it takes ceil(10,000 / 128) = 79
+#: batches of 128 images, 10,112 in all, and its queue begins again after the last image.
+TWICE = 112
+
 #: By the name of a curve its entry for the epoch.
 Observation = dict[str, list[float] | float]
 
 
-@torch.inference_mode()
-def preactivation(trainee: Trainee, testing: Split) -> Observation:
-    """Percentiles over the test examples of what enters the last ReLU, ``UNITS`` lists of three.
+@contextmanager
+def watching(trainee: Trainee) -> Iterator[list[Tensor]]:
+    """Collect what enters the last ReLU while a network is evaluated: a unit a row, an example a column.
 
-    ``preactivation_spread`` is the median over all units of the distance from the 15th to the 85th
-    percentile, ``preactivation_scale`` that of the root mean square.
+    Only if the replica observes it; what is collected stays empty otherwise.
 
     Raises
     ------
     ValueError
         If the network has no ReLU of its own.
     """
+    seen: list[Tensor] = []
+    if "preactivation" not in trainee.replica.observe:
+        yield seen
+        return
     relus = [module for module in trainee.network.modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(
             f"{trainee.replica.norm!r} has its ReLU inside a layer; pre-activations are not seen"
         )
-    seen: list[Tensor] = []
-    handle = relus[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+
+    def collect(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].flatten(1).T.clone(memory_format=torch.contiguous_format))
+
+    handle = relus[-1].register_forward_pre_hook(collect)
     try:
-        network = evaluated_network(trainee)
-        for inputs, _ in chunks(testing):
-            network(inputs)
+        yield seen
     finally:
         handle.remove()
-    values = torch.cat(seen)
-    levels = torch.tensor(PERCENTILES, dtype=values.dtype, device=values.device) / 100
-    percentiles = torch.quantile(values, levels, dim=0)
+
+
+@torch.inference_mode()
+def preactivation(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
+    """Percentiles over the test examples of what enters the last ReLU, ``UNITS`` lists of three.
+
+    ``preactivation_spread`` is the median over all units of the distance from the 15th to the 85th
+    percentile, ``preactivation_scale`` that of the root mean square.
+    """
+    del trainee, testing
+    values = torch.cat(list(seen), 1)
     # Float64: of a network about to diverge the squares would overflow, and no record holds that.
-    spread = percentiles[-1].double() - percentiles[0].double()
-    scale = torch.linalg.vector_norm(values, dim=0, dtype=torch.float64) / math.sqrt(len(values))
+    scale = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64) / math.sqrt(values.shape[1])
+    percentiles = percentiles_of(values)
+    spread = percentiles[:, -1].double() - percentiles[:, 0].double()
     return {
-        "preactivation": percentiles[:, :UNITS].T.tolist(),
+        "preactivation": percentiles[:UNITS].tolist(),
         "preactivation_spread": spread.median().item(),
         "preactivation_scale": scale.median().item(),
     }
 
 
+def percentiles_of(values: Tensor) -> Tensor:
+    """:data:`PERCENTILES` of each row: those of :func:`torch.quantile`, in a fifth of its time."""
+    ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=1))
+    ranks = torch.tensor(PERCENTILES, dtype=values.dtype) / 100 * (values.shape[1] - 1)
+    below, above = ordered[:, ranks.long()], ordered[:, ranks.ceil().long()]
+    return below.lerp(above, ranks.frac()).masked_fill(ordered[:, -1:].isnan(), math.nan)
+
+
 @torch.inference_mode()
-def scaled_inputs(trainee: Trainee, testing: Split) -> Observation:
+def scaled_inputs(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
     """Errors on the test set when every input is multiplied by each of :data:`FACTORS`."""
+    del seen
     network = evaluated_network(trainee)
     errors = torch.zeros(len(FACTORS), dtype=torch.int64, device=trainee.device)
     for inputs, targets in chunks(testing):
@@ -73,9 +101,9 @@ def scaled_inputs(trainee: Trainee, testing: Split) -> Observation:
 
 
 @torch.inference_mode()
-def lengths(trainee: Trainee, testing: Split) -> Observation:
+def lengths(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
     """Median length of a unit's weight vector, one entry a layer, from the input to the output."""
-    del testing
+    del testing, seen
     layers = [m for m in trainee.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     weights = [layer.weight.detach().flatten(1) for layer in layers]
     return {
@@ -85,9 +113,25 @@ def lengths(trainee: Trainee, testing: Split) -> Observation:
     }
 
 
-#: By name, as in :attr:`cosnorm.training.Replica.observe`.
-OBSERVERS: dict[str, Callable[[Trainee, Split], Observation]] = {
+@torch.inference_mode()
+def first_112(trainee: Trainee, testing: Split, seen: Sequence[Tensor] = ()) -> Observation:
+    """Errors among the first :data:`TWICE` test examples.
+
+    Added to the errors of CIFAR-10's 10,000 test images they give the errors of the 10,112 that
+    the evaluation of TensorFlow's tutorial counts.
+    """
+    del seen
+    network = evaluated_network(trainee)
+    targets = testing.targets[:TWICE]
+    indices = torch.arange(len(targets), device=targets.device)
+    wrong = network(testing.inputs_of(indices)).argmax(1) != targets
+    return {"test_error_first_112": int(wrong.sum())}
+
+
+#: By name, as in :attr:`cosnorm.training.Replica.observe`; each gets what :func:`watching` collected besides.
+OBSERVERS: dict[str, Callable[[Trainee, Split, Sequence[Tensor]], Observation]] = {
     "preactivation": preactivation,
     "scaled_inputs": scaled_inputs,
     "lengths": lengths,
+    "first_112": first_112,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cosnorm.training.images import ImageSettings
 
@@ -19,9 +19,16 @@ class Replica:
         Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
         the number of input features and the widths of the dense layers behind the convolutions.
     norm, constant, std, hidden_bias, output_bias
-        As for :func:`cosnorm.networks.mlp`.
+        As for :func:`cosnorm.networks.mlp`. ``norm="tutorial"`` is the network of
+        :mod:`cosnorm.tutorial`, which has none of the others.
     learning_rate
         Constant step size of plain gradient descent.
+    gain_rate
+        The learning rate of the technique's scales and shifts, as a multiple of ``learning_rate``. These are
+        all parameters of modules that are neither linear nor convolutional: of
+        :class:`~cosnorm.relatives.ScaleShift` after a cosine, of batch, layer, group and instance norm and
+        their variants. Weights, biases and a gain inside of a linear or convolutional layer keep
+        ``learning_rate``.
     batch_size
         Examples a step; the last step of an epoch takes what is left.
     epochs
@@ -37,8 +44,12 @@ class Replica:
     images
         Cropping, whitening and distortions of images; ``None`` takes them as they are, in [0, 1].
     dropout
-        Rates at which units are dropped in training: of the input, and of the hidden layers. What is
-        kept is divided by the rate of keeping, so that nothing changes in evaluation.
+        Rates at which units are dropped in training: of the input, and of the hidden layers.
+    dropout_convention
+        Where the scale of the units is restored. ``"training"`` divides what is kept by the rate of keeping,
+        so that nothing changes in evaluation. ``"testing"`` leaves what is kept as it is and multiplies the
+        inputs of each layer by the rate of keeping in evaluation, which is the same function as the smaller
+        weights of Srivastava et al. (2014) where the layer is linear in its inputs.
     average
         Decay of the moving average of the parameters that is evaluated in their place; ``None``
         evaluates the parameters. After ``n`` steps the decay is at most (1 + n) / (10 + n), as in
@@ -48,6 +59,10 @@ class Replica:
         ``magnitude``, its logarithm uniform, drawn anew each epoch; 1 leaves the inputs alone.
     observe
         What else is recorded after each epoch: names of ``cosnorm.training.observers.OBSERVERS``.
+    error_steps
+        The test set is also evaluated whenever the number of steps, counted over the whole run, is a multiple
+        of this, and ``observed["test_error_steps"]`` holds one list of errors per epoch. Training is
+        the same to the last bit. ``None`` evaluates at the end of each epoch only.
     """
 
     sizes: tuple[int, ...]
@@ -67,10 +82,15 @@ class Replica:
     observe: tuple[str, ...] = ()
     hidden_bias: bool = True
     output_bias: bool = True
+    gain_rate: float = 1.0
+    dropout_convention: Literal["training", "testing"] = "training"
+    error_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate}")
+        for name in ("learning_rate", "gain_rate"):
+            rate = getattr(self, name)
+            if not (math.isfinite(rate) and rate > 0):
+                raise ValueError(f"{name} must be a positive number, got {rate}")
         for name in ("batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -85,6 +105,12 @@ class Replica:
             raise ValueError(f"average must be a decay from 0 to below 1, or None, got {self.average}")
         if not (math.isfinite(self.magnitude) and self.magnitude >= 1):
             raise ValueError(f"magnitude must be a factor of at least 1, got {self.magnitude}")
+        if self.dropout_convention not in ("training", "testing"):
+            raise ValueError(
+                f"dropout_convention must be 'training' or 'testing', got {self.dropout_convention!r}"
+            )
+        if self.error_steps is not None and self.error_steps < 1:
+            raise ValueError(f"error_steps must be at least 1, or None, got {self.error_steps}")
         if self.channels and any(self.dropout):
             raise ValueError("dropout is for dense networks; leave it out, or leave out the channels")
 

@@ -55,11 +55,20 @@ class Stack:
         self.buffers = _stacked([dict(o.named_buffers()) for o in objectives])
         # The template's own tensors are swapped out during a call; the views must not be.
         self._leaves = [p.detach().requires_grad_() for p in self.parameters.values()]
-        rates = torch.tensor([t.replica.learning_rate for t in self.trainees], device=device)
-        self.rates = [rates.to(p.dtype).view(-1, *[1] * (p.dim() - 1)) for p in self.parameters.values()]
+        self.rates = [
+            self._rates(name).to(p.dtype).view(-1, *[1] * (p.dim() - 1))
+            for name, p in self.parameters.items()
+        ]
         self.losses = torch.zeros(len(self.trainees), dtype=torch.float64, device=device)
         self.errors = torch.zeros(len(self.trainees), dtype=torch.int64, device=device)
         self.variation: Variation | None = None
+
+    def _rates(self, name: str) -> Tensor:
+        """Each replica's learning rate for the parameter of this name."""
+        first = self.trainees[0]
+        factor = first.replica.gain_rate if id(self.template.get_parameter(name)) in first.gains else 1.0
+        rates = [trainee.replica.learning_rate * factor for trainee in self.trainees]
+        return torch.tensor(rates, device=first.device)
 
     def begin_epoch(self) -> Tensor:
         """Draw an epoch; returns the order of the examples, ``(R, N)``."""

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cosnorm.networks import convnet, fit_inputs, mlp, update_rule
+from cosnorm.networks import convnet, find_recipe, fit_inputs, mlp, update_rule
 from cosnorm.techniques import TECHNIQUES
+from cosnorm.training.descent import gains
 from cosnorm.training.dropout import Dropout, with_dropout
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_layer
@@ -61,11 +62,18 @@ class Trainee:
         if replica.channels and device.type == "cpu":
             # A third faster on processors, measured with this network.
             _channels_last(self.network)
-        if TECHNIQUES[replica.norm].standardized:
+        recipe = find_recipe(replica.norm)
+        if recipe is not None and recipe.standardized:
             fit_inputs(self.network, torch.cat([inputs for inputs, _ in chunks(training)]))
         # The sparse first layer keeps a rule of its own.
         ruled = self.network.rest if isinstance(self.network, SparseNetwork) else self.network
         self.rule = update_rule(replica.norm, ruled)
+        #: ``id`` of the parameters that have a learning rate of their own.
+        self.gains = gains(self.network) if replica.gain_rate != 1 else set()
+        if replica.gain_rate != 1 and not self.gains:
+            raise ValueError(f"{replica.norm!r} learns no scale or shift; leave gain_rate at 1")
+        #: Errors on the test set at the multiples of ``error_steps`` in this epoch.
+        self.step_errors: list[int] = []
         self.dropouts = [module for module in self.network.modules() if isinstance(module, Dropout)]
         self._order = _generator("order of examples", replica.seed)
         self._variation = _generator("distortions", replica.seed)
@@ -132,25 +140,33 @@ def _network(replica: Replica, training: Split) -> nn.Module:
     options: dict[str, Any] = {
         name: getattr(replica, name) for name in ("constant", "std", "hidden_bias", "output_bias", "seed")
     }
+    recipe = find_recipe(replica.norm)
+    whole = None if recipe is None else recipe.network
+    if whole is not None and not replica.channels:
+        raise ValueError(f"{replica.norm!r} is a convolutional network; give it channels")
     if replica.channels:
         channels, height, width = training.shape
         if height != width:
             raise ValueError(f"the convolutional network takes square images, got {height}x{width}")
-        return convnet(
-            replica.norm,
-            in_channels=channels,
-            size=height,
-            num_classes=replica.sizes[-1],
-            channels=replica.channels,
-            hidden=replica.sizes[1:-1],
-            kernel_size=replica.kernel_size,
-            **options,
-        )
+        sizes = {
+            "in_channels": channels,
+            "size": height,
+            "num_classes": replica.sizes[-1],
+            "channels": replica.channels,
+            "hidden": replica.sizes[1:-1],
+            "kernel_size": replica.kernel_size,
+        }
+        if whole is not None:
+            return whole(**sizes, seed=replica.seed)
+        return convnet(replica.norm, **sizes, **options)
     network = mlp(replica.sizes, replica.norm, **options)
     if isinstance(training, SparseSplit):
         radius = TECHNIQUES[replica.norm].settings.get("radius")
         return SparseNetwork(network, radius)
-    return with_dropout(network, replica.dropout, replica.batch_size) if any(replica.dropout) else network
+    if not any(replica.dropout):
+        return network
+    scaled = replica.dropout_convention == "training"
+    return with_dropout(network, replica.dropout, replica.batch_size, scaled)
 
 
 def _channels_last(network: nn.Module) -> None:

@@ -52,7 +52,7 @@ def test_the_counts_add_up(page: str) -> None:
 
 
 def test_staleness_is_seen(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judgements = register_page.judged()[:6]
+    judgements = register_page.judged()[:8]
     monkeypatch.setattr(register_page, "judged", lambda: judgements)
     shutil.copytree(root / "book", tmp_path / "book", ignore=shutil.ignore_patterns("_static"))
     shutil.copyfile(root / "_config.yml", tmp_path / "_config.yml")

@@ -31,6 +31,17 @@ sys.meta_path.insert(0, Blocker())
 from cosnorm.cli import main
 main()
 """
+#: Starts the bare front with epochs that last at least a tenth of a second.
+SLOW = """
+import sys, time
+from cosnorm._cli import plain
+told = plain.Lines.on_epoch
+def slowly(self, replica, curves):
+    told(self, replica, curves)
+    time.sleep(0.1)
+plain.Lines.on_epoch = slowly
+sys.exit(plain.main())
+"""
 OPTIONAL = "typer,rich,pooch,matplotlib,scipy,sympy,tqdm"
 
 
@@ -58,15 +69,40 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path, blo
     assert "Traceback" not in err
     finished = sorted(records.rglob("*.json"))
     assert 2 <= len(finished) < 40
-    assert sorted(path for path in records.rglob("*") if path.is_file()) == finished, "no half-written file"
+    others = {path.suffix for path in records.rglob("*") if path.is_file()} - {".json"}
+    assert others <= {".checkpoint"}, "no half-written file and no lock"
     assert all(len(read(path).curves["test_error"]) == 20 for path in finished)
     assert f"{len(finished)} of 40 runs are finished" in out
-    assert "go on from their last checkpoint, one every 30 s" in " ".join(out.split())
+    assert "each run in progress keeps its state at the end of its epoch" in " ".join(out.split())
+    assert "Runs in progress have kept their state" in " ".join(out.split())
     said = re.search(r"with the same command: (.+)", out)
     assert said is not None
     again = shlex.split(said[1])
     assert again[:3] == ["python", "-m", "cosnorm"]
     assert again[3:] == [*words, "--records", str(records)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM on Windows")
+def test_a_terminated_run_keeps_the_epoch_that_it_was_in(tmp_path: Path) -> None:
+    """The message is true: the same command goes on with the next epoch."""
+    words = ["run", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "1", "--device", "cpu"]
+    command = [sys.executable, "-c", SLOW, *words, "--records", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        while "epoch 3/20" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "Runs in progress have kept their state" in out
+    done = int(["3", *re.findall(r"epoch (\d+)/20", out)][-1])
+    assert done < 20
+    assert (tmp_path / "mnist" / "smoke" / ".none-seed0.checkpoint").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert re.findall(r"epoch (\d+)/20", again)[0] == str(done + 1)
 
 
 def test_run_needs_neither_typer_nor_rich(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Law(StrEnum):
     REPEATABLE = auto()  #: backward moves no state: run twice it gives the same
     LAYOUT = auto()  #: the output lies in memory as that of torch's plain layer does
     CENTERED = auto()  #: subtracts the mean of each vector
-    APPENDED = auto()  #: appends a constant component to each vector
+    APPENDED = auto()  #: appends a constant component to each vector, after it was centered
     COSINE = auto()  #: is the cosine of some vectors: equal arguments give 1
 
 
@@ -220,12 +220,10 @@ def _laws(options: dict[str, Any]) -> frozenset[Law]:
         laws = (laws | {Law.APPENDED}) - {Law.ZERO}
     else:
         laws |= {Law.INPUT_SCALE, Law.WEIGHT_SCALE}
-        if options.get("centered"):
-            laws.add(Law.WEIGHT_SHIFT)
-            if options.get("padding", 0) in (0, "valid"):  # the filled-in zeros do not shift
-                laws.add(Law.INPUT_SHIFT)
     if options.get("centered"):
-        laws.add(Law.CENTERED)
+        laws |= {Law.CENTERED, Law.WEIGHT_SHIFT}
+        if options.get("padding", 0) in (0, "valid"):  # the filled-in zeros do not shift
+            laws.add(Law.INPUT_SHIFT)
     return frozenset(laws)
 
 

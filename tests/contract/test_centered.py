@@ -1,4 +1,4 @@
-"""Centring keeps its digits when the mean is far above the spread."""
+"""Centering keeps its digits when the mean is far above the spread, and no constant lets the mean back in."""
 
 from __future__ import annotations
 
@@ -87,6 +87,61 @@ def test_half_precision_with_a_large_mean(case: Case, dtype: torch.dtype) -> Non
     x, w = case.draw(5)
     x, w = (x + 30).to(dtype), (w - 20).to(dtype)
     case.close(case.function(x, w), x, w, factor=16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("constant", [0.0, 1e-4, 0.3, -2.0, 1e3])
+def test_no_shift_is_seen_whatever_the_constant(constant: float, dtype: torch.dtype) -> None:
+    """Whole numbers, so that the shifted vectors are exact; only the rounding of the layer is left."""
+    generator = torch.Generator().manual_seed(6)
+    x, w = (torch.randint(-9, 10, (rows, 12), generator=generator).to(dtype) for rows in (7, 5))
+    images, filters = x.view(7, 1, 3, 4), w.view(5, 1, 3, 4)
+    tolerance = 8 * torch.finfo(dtype).eps
+    shifts = torch.linspace(-3, 3, 7).mul(1000).round().to(dtype)
+    for shift in (1.0, -1000.0, 4096.0):
+        for rows, weights in ((x + shift, w), (x, w - shift), (x + shifts[:, None], w + shift)):
+            torch.testing.assert_close(
+                functional.cosine_linear(rows, weights, centered=True, constant=constant),
+                functional.cosine_linear(x, w, centered=True, constant=constant),
+                rtol=0,
+                atol=tolerance,
+            )
+        torch.testing.assert_close(
+            functional.cosine_conv2d(images + shift, filters - shift, centered=True, constant=constant),
+            functional.cosine_conv2d(images, filters, centered=True, constant=constant),
+            rtol=0,
+            atol=tolerance,
+        )
+
+
+@pytest.mark.parametrize("components", [2, 3, 64, 2000])
+@pytest.mark.parametrize("constant", [10.0**-power for power in range(1, 13)])
+def test_the_limit_of_small_constants_is_pearsons_correlation(constant: float, components: int) -> None:
+    """And the difference is bounded by half the square of ``constant / |x| + constant / |w|``, both centered.
+
+    With the mean a thousand times the spread, six digits of the inputs are lost before the layer sees them;
+    so both sides get the same rounded vectors.
+    """
+    draw = np.random.default_rng(components)
+    x, w = draw.normal(size=(2, 40, components))
+    x, w = (rows * draw.uniform(0.1, 10, (40, 1)) + draw.uniform(-1000, 1000, (40, 1)) for rows in (x, w))
+    rows = torch.tensor(x), torch.tensor(w)
+    found = numbers(functional.cosine_linear(*rows, centered=True, constant=constant))
+    pearson = torch.corrcoef(torch.tensor(np.concatenate([x, w]))).numpy()[:40, 40:]
+    spread_x, spread_w = (np.sqrt(np.square(rows - rows.mean(1, keepdims=True)).sum(1)) for rows in (x, w))
+    bound = (constant / spread_x[:, None] + constant / spread_w) ** 2 / 2
+    rounding = 1e-12 * (1 + 1 / spread_x[:, None] + 1 / spread_w) ** 2
+    assert (np.abs(found - pearson) <= bound + rounding).all()
+    if constant == 0.1:  # the bound is not idle
+        assert np.abs(found - pearson).max() > bound.min() / 4
+
+
+def test_two_components_show_that_the_bound_is_sharp() -> None:
+    """Opposite vectors of equal spread: -1 becomes (k^2 - s^2) / (k^2 + s^2), about 2 k^2 / s^2 more."""
+    x = torch.tensor([[1e3 - 1.0, 1e3 + 1.0]], dtype=torch.float64)
+    for constant in (1e-2, 1e-3):
+        output = functional.cosine_linear(x, -x, centered=True, constant=constant)
+        assert 1 + output.item() == pytest.approx((2 * constant / 2**0.5) ** 2 / 2, rel=2 * constant)
 
 
 @pytest.mark.parametrize("case", cases(Law.CENTERED, without=(Law.APPENDED,)))

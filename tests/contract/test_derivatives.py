@@ -78,10 +78,10 @@ def composed(case: Case) -> Callable[[Tensor, Tensor], Tensor]:
 
 def normalized_product(x: Tensor, w: Tensor, *, centered: bool = False, constant: float = 0.0) -> Tensor:
     """``(..., B, d)``, ``(..., m, d)`` -> ``(..., B, m)`` with nothing of the package."""
-    if constant:
-        x, w = (F.pad(tensor, (0, 1), value=constant) for tensor in (x, w))
     if centered:
         x, w = (tensor - tensor.mean(-1, keepdim=True) for tensor in (x, w))
+    if constant:
+        x, w = (F.pad(tensor, (0, 1), value=constant) for tensor in (x, w))
     return F.normalize(x, dim=-1) @ F.normalize(w, dim=-1).transpose(-1, -2)
 
 
@@ -110,7 +110,9 @@ def test_hessian_vector_products_equal_composed_autograd(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"centered": True}, {"constant": 0.3}], ids=["plain", "centered", "constant"]
+    "options",
+    [{}, {"centered": True}, {"constant": 0.3}, {"centered": True, "constant": 0.3}],
+    ids=["plain", "centered", "constant", "centered-constant"],
 )
 def test_full_hessian_of_the_linear_layer(options: dict[str, float]) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -151,9 +151,7 @@ def test_no_units_and_no_components(case: Case) -> None:
     x, w = case.draw()
     assert case.function(x, w[:0]).shape == (len(x), 0)
     output = case.function(x[:, :0], w[:, :0])
-    angle = (
-        1.0 if case.constant and not case.options.get("centered") else 0.0
-    )  # the appended components alone
+    angle = 1.0 if case.constant else 0.0  # the appended components alone
     torch.testing.assert_close(output, torch.full_like(output, angle))
 
 

@@ -28,6 +28,12 @@ def test_appending_by_hand() -> None:
     assert oracles.linear([1.0, 0.0], [[0.0, 1.0]], constant=2.0) == pytest.approx([0.8])
 
 
+def test_appending_to_centered_vectors_by_hand() -> None:
+    # (0, 2) becomes (-1, 1, 1) and (8, 4) becomes (2, -2, 1): dot product -3, squared lengths 3 and 9.
+    options = {"centered": True, "constant": 1.0}
+    assert oracles.linear([0.0, 2.0], [[8.0, 4.0]], **options) == pytest.approx([-3 / math.sqrt(27)])
+
+
 def test_patches_of_a_row_of_four() -> None:
     places = oracles.Patches((4,), (3,), padding=1)
     rows = places.gather(np.array([[[10.0, 20.0, 30.0, 40.0]]]), groups=1)[0, 0]

@@ -154,12 +154,14 @@ def test_a_near_zero_vector_has_a_gradient_of_its_own_size() -> None:
     torch.testing.assert_close(x.grad, torch.tensor([[0.224, -0.168]]) / 5e-15, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("case", cases(Law.APPENDED, without=(Law.CENTERED,)))
+@pytest.mark.parametrize("case", cases(Law.APPENDED))
 def test_with_the_constant_a_zero_vector_has_an_angle(case: Case) -> None:
     """(0, ..., k) and (w, k): the cosine is k / |(w, k)|, which is what the paper adds its bias for."""
     x, w = case.draw()
     output = case.function(torch.zeros_like(x), w)
-    k = case.constant
-    expected = k / (case.weight_blocks(w).square().sum(1) + k * k).sqrt()
+    k, rows = case.constant, case.weight_blocks(w)
+    if Law.CENTERED in case.laws:
+        rows = rows - rows.mean(1, keepdim=True)
+    expected = k / (rows.square().sum(1) + k * k).sqrt()
     units = output.movedim(-1 if case.dims == 0 else 1, -1)
     torch.testing.assert_close(units, expected.expand_as(units), rtol=1e-14, atol=0)

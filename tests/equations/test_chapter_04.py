@@ -185,8 +185,8 @@ def test_a_veil_moves_along_the_meridian() -> None:
         assert package(veiled, x).item() == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.equation("eq-pearson-constant")
-def test_the_constant_lets_a_share_of_the_mean_back_in() -> None:
+@pytest.mark.equation("eq-constant-first")
+def test_appended_first_the_constant_lets_a_share_of_the_mean_back_in() -> None:
     draw = np.random.default_rng(3)
     for d, kappa, veil in itertools.product((2, 5, 64), (1e-4, 0.5), (0.0, 1.0, 100.0)):
         w, x = draw.normal(size=d) + 0.2, draw.uniform(size=d) + veil
@@ -197,14 +197,61 @@ def test_the_constant_lets_a_share_of_the_mean_back_in() -> None:
         closed = numerator / math.sqrt((spread_w + share * off_w**2) * (spread_x + share * off_x**2))
         literal = np.corrcoef(np.append(w, kappa), np.append(x, kappa))[0, 1]
         assert closed == pytest.approx(literal, abs=1e-10)
-        assert package(w, x, constant=kappa).item() == pytest.approx(literal, abs=1e-10)
 
 
-def test_the_limit_of_no_constant_is_another_layer() -> None:
+@pytest.mark.equation("eq-constant-first")
+def test_appended_first_the_constant_has_another_limit_than_pearson() -> None:
     w, x = np.array([1.0, 0.0, 3.0]), np.array([2.0, 4.0, 9.0])
-    limit = np.corrcoef(np.append(w, 0.0), np.append(x, 0.0))[0, 1]
-    assert package(w, x, constant=1e-12).item() == pytest.approx(limit, abs=1e-10)
-    assert abs(limit - package(w, x).item()) > 0.01
+    limits = [np.corrcoef(np.append(w, kappa), np.append(x, kappa))[0, 1] for kappa in (1e-9, 0.0)]
+    assert limits[0] == pytest.approx(limits[1], abs=1e-8)
+    assert abs(limits[1] - correlation_of_lists(w, x)) > 0.01
+
+
+@pytest.mark.equation("eq-pearson-constant")
+def test_appended_last_the_constant_leaves_the_mean_out() -> None:
+    draw = np.random.default_rng(3)
+    for d, kappa, veil in itertools.product((1, 2, 5, 64), (1e-4, 0.5, -3.0), (0.0, 1.0, 1e3)):
+        w, x = draw.normal(size=d) + 0.2, draw.uniform(size=d) + veil
+        spread_w, spread_x = ((v - v.mean()) @ (v - v.mean()) for v in (w, x))
+        closed = (w - w.mean()) @ (x - x.mean()) + kappa**2
+        closed /= math.sqrt((spread_w + kappa**2) * (spread_x + kappa**2))
+        longer = [np.append(v - v.mean(), kappa) for v in (w, x)]
+        literal = longer[0] @ longer[1] / math.prod(map(np.linalg.norm, longer))
+        assert closed == pytest.approx(literal, abs=1e-12)
+        assert package(w, x, constant=kappa).item() == pytest.approx(literal, abs=1e-10)
+        # One veil for all: numbers that move no mean but for rounding.
+        assert package(w + 7, x - veil, constant=kappa).item() == pytest.approx(literal, abs=1e-10)
+    flat, kappa = np.full(5, 0.7), 0.1
+    w = draw.normal(size=5)
+    expected = kappa / math.sqrt((w - w.mean()) @ (w - w.mean()) + kappa**2)
+    assert package(w, flat, constant=kappa).item() == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.equation("eq-pearson-limit")
+def test_with_small_constants_it_tends_to_the_correlation() -> None:
+    a, b, kappa = sympy.symbols("a b kappa", positive=True)
+    alpha, beta = sympy.atan(kappa / a), sympy.atan(kappa / b)
+    r = sympy.symbols("r", real=True)
+    rotated = r * sympy.cos(alpha) * sympy.cos(beta) + sympy.sin(alpha) * sympy.sin(beta)
+    layer = (r * a * b + kappa**2) / (sympy.sqrt(a**2 + kappa**2) * sympy.sqrt(b**2 + kappa**2))
+    assert sympy.simplify(rotated - layer) == 0
+    draw = np.random.default_rng(8)
+    for d, power in itertools.product((2, 3, 64, 2000), range(1, 13)):
+        w, x = draw.normal(size=(2, 30, d))
+        w, x = (v * draw.uniform(0.2, 5, (30, 1)) + draw.uniform(-1e3, 1e3, (30, 1)) for v in (w, x))
+        size_w, size_x = (np.sqrt(d) * v.std(1, keepdims=True) for v in (w, x))
+        bound = 10.0 ** (-2 * power) / 2 * (1 / size_x + 1 / size_w.T) ** 2
+        gaps = np.abs(package(w, x, constant=10.0**-power) - np.corrcoef(x, w)[:30, 30:])
+        # The rounding of means of a thousand, 1e-13, over the lengths.
+        assert (gaps <= bound + 1e-12 * np.maximum(1, 1 / size_x + 1 / size_w.T) ** 2).all()
+
+
+@pytest.mark.equation("eq-pearson-limit")
+def test_the_bound_of_the_limit_is_reached_by_opposite_vectors() -> None:
+    x = np.array([-1.0, 1.0])
+    for kappa in (1e-2, 1e-3):
+        gap = package(x, -x, constant=kappa).item() + 1
+        assert gap == pytest.approx(kappa**2 / 2 * (2 / math.sqrt(2)) ** 2, rel=kappa)
 
 
 @pytest.mark.equation("eq-pearson-grad")

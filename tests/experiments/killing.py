@@ -72,10 +72,12 @@ def survives(child: int, moment: float) -> bool:
 
 
 def repeatable(record: Record) -> dict[str, Any]:
-    """All of a record but its cost (time, memory, how many runs shared the machine) and its date."""
+    """All of a record but its cost (time, memory, how many runs shared the machine) and its dates."""
     content = asdict(record)
     del content["cost"]
     del content["provenance"]["date"]
+    for contribution in content["provenance"]["contributions"]:
+        del contribution["date"]
     return content
 
 

@@ -137,7 +137,7 @@ def test_a_diverged_run_becomes_a_record(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("norms", "expected"),
     [
-        ("all", ("none", "cosine", "centered", "batch", "weight", "max_norm", "layer")),
+        ("all", ("none", "cosine", "centered", "batch", "weight", "max_norm", "layer", "weight-biased")),
         ("cosine, none", ("cosine", "none")),
         (["batch", "batch"], ("batch",)),
     ],

@@ -36,10 +36,17 @@ def results(records: list[Record]) -> list[tuple[Any, ...]]:
             r.settings,
             r.curves,
             r.final,
-            {key: value for key, value in r.provenance.items() if key != "date"},
+            {key: undated(value) for key, value in r.provenance.items() if key != "date"},
         )
         for r in records
     ]
+
+
+def undated(value: Any) -> Any:
+    """Contributions without their dates."""
+    if not isinstance(value, list):
+        return value
+    return [{key: entry for key, entry in each.items() if key != "date"} for each in value]
 
 
 def task(runs: list[Run], **changes: Any) -> Task:

@@ -28,10 +28,10 @@ def numpy_forward(network: nn.Sequential, x: np.ndarray, norm: str, constant: fl
     *hidden, last = weights(network)
     for w in hidden:
         if norm in ("cosine", "centered"):
-            v = np.hstack([w, np.full((len(w), 1), constant)])
-            z = np.hstack([x, np.full((len(x), 1), constant)])
+            v, z = w, x
             if norm == "centered":
                 v, z = v - v.mean(1, keepdims=True), z - z.mean(1, keepdims=True)
+            v, z = (np.hstack([rows, np.full((len(rows), 1), constant)]) for rows in (v, z))
             a = (z @ v.T) / np.outer(np.linalg.norm(z, axis=1), np.linalg.norm(v, axis=1))
         else:
             a = x @ w.T

@@ -20,7 +20,7 @@ SMALL = {"in_channels": 1, "size": 8, "channels": (8, 8), "hidden": (32,), "kern
 
 #: Which technique's rate is for another network, and how many epochs it needs there.
 _LARGER = ({"channels": (16, 16), "hidden": (64,), "std": 0.1}, 30)
-WIDER = {"cosine_mean_only": _LARGER, "cosine_affine": _LARGER}
+WIDER = {"cosine_mean_only": _LARGER}
 
 
 def rates(function: Callable[..., nn.Module]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Paired differences: their means, both intervals, and which of them leave 0 out."""
+"""Differences from a baseline: their means, both intervals, and which of them leave 0 out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from scipy import stats
 from synthetic import make_record
 
 from cosnorm import evidence, plots
-from cosnorm.plots.fair import differences
 from cosnorm.record import Record
 
 ENDS = {
     "none": (200, 210, 220, 230),
-    "cosine": (140, 151, 160, 169),  # differences -60, -59, -60, -61
-    "batch": (190, 230, 200, 250),  # -10, 20, -20, 20
+    "cosine": (140, 151, 160, 169),
+    "batch": (190, 230, 200, 250),
 }
 
 
@@ -24,40 +23,35 @@ def records() -> list[Record]:
     return [make_record(t, seed, [end, end]) for t, row in ENDS.items() for seed, end in enumerate(row)]
 
 
-def half(values: list[float], level: float) -> float:
-    """Of SciPy's own interval for the mean of normal values."""
-    low, high = stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
+def half(technique: str, level: float) -> float:
+    """Of SciPy's own Welch interval for the difference from the baseline."""
+    low, high = stats.ttest_ind(ENDS[technique], ENDS["none"], equal_var=False).confidence_interval(level)
     return (high - low) / 2
 
 
-def test_differences_are_paired_by_seed() -> None:
-    lost = make_record("batch", 4, [900], epochs=2)
-    assert differences([*records()[::-1], lost, make_record("cosine", 9, [1, 1])]) == {
-        "batch": [-10.0, 20.0, -20.0, 20.0],
-        "cosine": [-60.0, -59.0, -60.0, -61.0],
-    }
-
-
 def test_means_and_intervals_drawn() -> None:
-    axes = plots.paired_differences(records(), level=0.9, title="A").axes[0]
+    axes = plots.differences(records(), level=0.9, title="A").axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["batch norm", "cosine"]
-    for technique, values in differences(records()).items():
+    for technique in ("batch", "cosine"):
         thin, thick, mark = (x for x in axes.lines if x.get_color() == plots.COLORS[technique])
-        mean = np.mean(values)
+        mean = np.mean(ENDS[technique]) - np.mean(ENDS["none"])
         np.testing.assert_allclose(mark.get_xdata(), [mean])
-        np.testing.assert_allclose(thick.get_xdata(), mean + half(values, 0.9) * np.array([-1, 1]))
-        np.testing.assert_allclose(thin.get_xdata(), mean + half(values, 0.95) * np.array([-1, 1]))
+        np.testing.assert_allclose(thick.get_xdata(), mean + half(technique, 0.9) * np.array([-1, 1]))
+        np.testing.assert_allclose(thin.get_xdata(), mean + half(technique, 0.95) * np.array([-1, 1]))
 
 
 def test_names_are_black_where_all_intervals_together_leave_zero_out() -> None:
-    colors = [text.get_color() for text in plots.paired_differences(records()).axes[0].get_yticklabels()]
+    colors = [text.get_color() for text in plots.differences(records()).axes[0].get_yticklabels()]
     assert colors == [plots.REFERENCE, "black"]
     # One interval alone would leave 0 out, the two together do not.
-    close = {"none": (200, 200, 200), "cosine": (190, 192, 197), "batch": (150, 200, 300)}
+    close = {"none": (200, 204, 202), "cosine": (190, 192, 201), "batch": (150, 200, 300)}
     made = [make_record(t, k, [end, end]) for t, row in close.items() for k, end in enumerate(row)]
-    values = differences(made)["cosine"]
-    assert half(values, 0.90) < -np.mean(values) < half(values, 0.95)
-    labels = plots.paired_differences(made, level=0.9).axes[0].get_yticklabels()
+    found = evidence.differences(made)["cosine"]
+    alone, together = found.at(0.8), found.at(0.9)
+    assert alone is not None
+    assert together is not None
+    assert alone.high < 0 < together.high
+    labels = plots.differences(made, level=0.8).axes[0].get_yticklabels()
     assert {text.get_color() for text in labels} == {plots.REFERENCE}
 
 
@@ -73,28 +67,26 @@ def test_together_they_hold_as_often_as_they_say() -> None:
 
 
 def test_one_seed_has_a_mark_and_no_interval() -> None:
-    axes = plots.paired_differences([make_record("none", 0, [9, 9]), make_record("cosine", 0, [7, 7])]).axes[
-        0
-    ]
+    axes = plots.differences([make_record("none", 0, [9, 9]), make_record("cosine", 0, [7, 7])]).axes[0]
     drawn = [line for line in axes.lines if line.get_color() == plots.COLORS["cosine"]]
     assert [list(line.get_xdata()) for line in drawn] == [[-2.0]]
 
 
 def test_refuses_nothing_mixtures_and_strangers() -> None:
     with pytest.raises(ValueError, match="at least one record"):
-        plots.paired_differences([])
+        plots.differences([])
     with pytest.raises(ValueError, match="one experiment at one scale"):
-        plots.paired_differences([make_record("none", 0, [1]), make_record("none", 0, [1], scale="paper")])
-    with pytest.raises(ValueError, match="shares a seed with 'layer'"):
-        plots.paired_differences(records(), "layer")
+        plots.differences([make_record("none", 0, [1]), make_record("none", 0, [1], scale="paper")])
+    with pytest.raises(ValueError, match="nothing to compare with 'layer'"):
+        plots.differences(records(), "layer")
 
 
 def test_same_svg_twice() -> None:
-    one, two = (plots.to_svg(plots.paired_differences(records(), title="A")) for _ in range(2))
+    one, two = (plots.to_svg(plots.differences(records(), title="A")) for _ in range(2))
     assert one == two
 
 
 def test_every_technique_can_be_drawn() -> None:
     made = [make_record(name, seed, [9 + seed, 9]) for name in plots.MARKERS for seed in (0, 1)]
-    axes = plots.paired_differences(made).axes[0]
+    axes = plots.differences(made).axes[0]
     assert len(axes.get_yticklabels()) == len(plots.MARKERS) - 1

@@ -49,7 +49,6 @@ def judged(other: Gap = ABOVE, lost: bool = False) -> Judgement:
         moves=(),
         total=10_000,
         classes=10,
-        level=0.95,
         fact="",
         devices=(),
         patterns=(),

@@ -177,13 +177,14 @@ def test_online_norm_with_those_estimates_is_the_cosine(
 def test_the_centered_cosine_is_the_cosine_of_centered_vectors(
     sizes: tuple[int, int, int], dtype: torch.dtype, constant: float
 ) -> None:
-    """The constant is appended before the mean is taken, so it is a component like the others."""
+    """The constant is appended after the mean was subtracted."""
     x, w = draw(sizes, dtype)
 
     def by_hand(x: Tensor, w: Tensor) -> Tensor:
+        x, w = (rows - rows.mean(1, keepdim=True) for rows in (x, w))
         if constant:
             x, w = (F.pad(rows, (0, 1), value=constant) for rows in (x, w))
-        return cosine_linear(x - x.mean(1, keepdim=True), w - w.mean(1, keepdim=True))
+        return cosine_linear(x, w)
 
     # With two components all centered vectors are parallel: the gradient is 0, and rounding all there is.
     epsilons = 512 if sizes[1] > 2 else math.inf

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from relatives import oracles_weights as oracles
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
@@ -19,6 +20,7 @@ from torch.func import functional_call, grad, jacfwd, jacrev, vmap
 from torch.nn.utils import parametrizations
 
 from cosnorm.functional import cosine_linear
+from cosnorm.relatives import weight
 from cosnorm.relatives.weight import (
     WeightNormConv1d,
     WeightNormConv2d,
@@ -81,6 +83,36 @@ def test_linear_values_and_gradients(gain: Any, bias: bool) -> None:
     np.testing.assert_allclose(numbers(layer(x)), oracles.weight_norm(numbers(x), *state(layer)), rtol=1e-13)
     expected = oracles.weight_norm_gradients(numbers(x), *state(layer), numbers(g))
     check_gradients(layer, x, g, expected, 1e-13)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("gain", [1.0, -2.5, "learnable"])
+def test_dividing_outputs_is_dividing_weights(gain: Any, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For ordinary lengths the weight matrix is not normalized; both ways agree in every derivative."""
+    layer: Any = draw(WeightNormLinear(60, 50, bias, gain=gain, dtype=torch.float64))
+    x, g = batch(40, 60).requires_grad_(), batch(40, 50, seed=2)
+    wanted = [x, *layer.parameters()]
+    expected = F.linear(x, layer.effective_weight(), layer.bias)
+    others = torch.autograd.grad(expected, wanted, g)
+    monkeypatch.setattr(weight, "directions", None)  # nobody may use it now
+    output = layer(x)
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(output, wanted, g)
+    for gradient, other in zip(found, others, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-12, atol=1e-12 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("length", [2.0**-21, 2.0**21, 0.0])
+def test_one_row_of_another_size_changes_the_others_by_rounding_only(length: float) -> None:
+    layer: Any = draw(WeightNormLinear(6, 5, dtype=torch.float64))
+    x = batch(4, 6)
+    before = layer(x)
+    with torch.no_grad():
+        layer.weight[1] *= length
+    after = layer(x)
+    torch.testing.assert_close(after[:, [0, 2, 3, 4]], before[:, [0, 2, 3, 4]], rtol=1e-13, atol=1e-13)
+    expected = before[:, 1] if length else layer.bias[1].expand(4)
+    torch.testing.assert_close(after[:, 1], expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("gain", [1.5, "learnable"])

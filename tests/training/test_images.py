@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cosnorm.training.images import Distortions, Images, ImageSettings
+from cosnorm.training.splits import ImageSplit
 
 COUNT, SHAPE = 12, (3, 9, 8)
 BOTH = [ImageSettings(crop, whiten, augment)
@@ -285,3 +286,13 @@ def test_a_cuda_graph_holds_it_and_gives_the_same_bits_as_the_cpu(
             getattr(distortions, field.name).copy_(getattr(second, field.name))
     graph.replay()
     assert torch.equal(found.cpu(), here.inputs_of(torch.tensor([9, 2, 2, 6]), second))
+
+
+def test_processors_get_pixels_before_channels_in_memory(pixels: Tensor) -> None:
+    """A cosine's output lies in memory as its input does, and pooling needs ten times as long elsewhere."""
+    targets = torch.zeros(len(pixels), dtype=torch.int64)
+    split = ImageSplit(pixels, targets, 255.0, ImageSettings(whiten=True), flat=False)
+    indices = torch.arange(len(pixels))
+    inputs = split.inputs_of(indices)
+    assert inputs.stride(1) == 1 < inputs.shape[1]
+    assert torch.equal(inputs, split.images.inputs_of(indices, None))

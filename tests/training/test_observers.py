@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from training.problems import conv_replica, outcome, pictures, replica, tiny
 
 from cosnorm.networks import mlp
 from cosnorm.training import splits, train
-from cosnorm.training.observers import FACTORS, OBSERVERS, PERCENTILES, UNITS, lengths, preactivation
+from cosnorm.training.evaluation import evaluate
+from cosnorm.training.observers import (
+    FACTORS,
+    OBSERVERS,
+    PERCENTILES,
+    UNITS,
+    lengths,
+    percentiles_of,
+    preactivation,
+    watching,
+)
 
 EVERYTHING = tuple(OBSERVERS)
 
@@ -63,6 +74,17 @@ def test_lengths_are_medians_over_the_units_of_each_layer(networks: list[nn.Sequ
     assert len(expected) == 3
 
 
+def test_the_first_112_images_are_counted_by_themselves(networks: list[nn.Sequential]) -> None:
+    dataset = tiny(test_examples=150)
+    (curves,) = train([replica("none", observe=("first_112",))], dataset, device="cpu")
+    with torch.no_grad():
+        wrong = networks[0](flat(dataset)).argmax(1).numpy() != dataset.test_targets
+    assert curves.observed["test_error_first_112"][-1] == int(wrong[:112].sum())
+    assert 0 < int(wrong[:112].sum()) < int(wrong.sum())
+    (few,) = train([replica("none", observe=("first_112",))], tiny(), device="cpu")
+    assert few.observed["test_error_first_112"] == few.test_error, "30 test examples are all among them"
+
+
 def test_every_epoch_has_its_entry() -> None:
     (curves,) = train([replica(observe=EVERYTHING)], tiny(), device="cpu")
     assert {name: len(values) for name, values in curves.observed.items()} == dict.fromkeys(
@@ -72,6 +94,7 @@ def test_every_epoch_has_its_entry() -> None:
             "preactivation_scale",
             "test_error_scaled",
             "weight_length",
+            "test_error_first_112",
         ),
         4,
     )
@@ -112,7 +135,28 @@ def test_huge_values_stay_finite() -> None:
     dataset = tiny()
     network = mlp((6, 8, 3), "none", std=1e25, seed=0)
     examples = splits.place(dataset, "test", torch.device("cpu"), None, flat=True)
-    trainee = SimpleNamespace(network=network, evaluated=dict, replica=replica("none"))
+    trainee: Any = SimpleNamespace(
+        network=network,
+        evaluated=dict,
+        device=torch.device("cpu"),
+        replica=replica(observe=("preactivation",)),
+    )
+    with watching(trainee) as seen:
+        evaluate(trainee, examples)
     for observer in (preactivation, lengths):
-        for value in observer(trainee, examples).values():  # pyright: ignore[reportArgumentType]
+        for value in observer(trainee, examples, seen).values():
             assert all(math.isfinite(entry) for entry in np.array(value).flatten())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [1, 2, 20, 21, 10_000])
+def test_percentiles_are_torchs_to_the_last_bit(count: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(count)
+    values = torch.randn(40, count, generator=generator, dtype=dtype)
+    values[0] = 0
+    values[1] = values[1].round()
+    values[2] *= 1e30
+    values[3, -1] = math.nan
+    values[4, 0] = -math.inf
+    expected = torch.quantile(values, torch.tensor(PERCENTILES, dtype=dtype) / 100, dim=1).T
+    torch.testing.assert_close(percentiles_of(values), expected, rtol=0, atol=0, equal_nan=True)

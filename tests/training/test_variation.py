@@ -16,6 +16,7 @@ from training.problems import outcome, replica, tiny
 from cosnorm.networks import mlp
 from cosnorm.training import train
 from cosnorm.training.dropout import Dropout, with_dropout
+from cosnorm.training.loop import Loop
 from cosnorm.training.splits import DenseSplit, Variation
 from cosnorm.training.trainee import Trainee
 
@@ -77,6 +78,104 @@ def test_units_are_dropped_at_their_rates_anew_at_every_step(norm: str) -> None:
         by_unit = (masks == 0).double().mean((0, 1))
         assert by_unit.min() > rate - 0.1
         assert by_unit.max() < rate + 0.1
+
+
+def test_the_two_conventions_of_dropout_agree_in_expectation() -> None:
+    """Of a layer that is linear in its inputs: one scales up what is kept, the other all down in testing."""
+    rate, generator = 0.3, torch.Generator().manual_seed(1)
+    inputs, linear = torch.rand(1, 7), nn.Linear(7, 2)
+    means = {}
+    for scaled in (True, False):
+        layer = Dropout(7, rate, batch_size=20_000, scaled=scaled)
+        layer.draw(generator)
+        many = inputs.expand(20_000, 7)
+        dropped = layer(many)
+        assert layer.mask.unique().tolist() == pytest.approx([0.0, 1 / 0.7 if scaled else 1.0])
+        means[scaled] = linear(dropped).mean(0)
+        tested = linear(layer.eval()(inputs))[0]
+        torch.testing.assert_close(means[scaled], tested, rtol=0, atol=0.02)
+    assert (means[True] - means[False]).abs().max() > 0.05, "only each with its own way of testing"
+
+
+def test_without_scaling_in_training_the_inputs_of_every_layer_are_scaled_in_testing() -> None:
+    """A network that does not move is evaluated with the smaller weights of Srivastava et al. (2014)."""
+    settings = replica("none", std=1.0, sizes=(6, 12, 9, 3), learning_rate=1e-12, dropout=RATES)
+    still = dataclasses.replace(settings, dropout_convention="testing")
+    (curves,) = train([still], tiny(), device="cpu")
+    network = mlp(still.sizes, "none", std=1.0, seed=0)
+    layers = [module for module in network if isinstance(module, nn.Linear)]
+    with torch.no_grad():
+        for layer, rate in zip(layers, (RATES[0], RATES[1], RATES[1]), strict=True):
+            layer.weight.mul_(1 - rate)
+        logits = network(torch.from_numpy(tiny().test_inputs.reshape(30, -1) / 100).float())
+        loss = F.cross_entropy(logits, torch.from_numpy(tiny().test_targets)).item()
+    assert curves.test_loss[0] == pytest.approx(loss, rel=1e-5)
+    (usual,) = train([settings], tiny(), device="cpu")
+    assert usual.test_loss[0] != pytest.approx(loss, rel=1e-2)
+
+
+@pytest.mark.parametrize("norm", ["cosine_affine", "batch"])
+def test_a_factor_on_the_learning_rate_is_for_scales_and_shifts_alone(norm: str) -> None:
+    """With a tiny factor they stay where they started, and all else moves."""
+    made, examples = trainee(norm=norm, gain_rate=1e-30), split(40)
+    examples.inputs.random_(0, 2, generator=torch.Generator().manual_seed(3))
+    examples.targets.random_(0, 3, generator=torch.Generator().manual_seed(4))
+    loop = Loop([made], examples)
+    before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
+    loop.step(loop.begin_epoch())
+    moved = {n for n, p in made.network.named_parameters() if (p - before[n]).abs().max() > 1e-12}
+    assert moved == {"0.weight", "3.weight", "3.bias"}
+    assert before.keys() - moved == {"1.weight", "1.bias"}
+
+
+def test_a_factor_of_one_is_no_factor_and_another_is_one() -> None:
+    plain, one, three = (
+        outcome(train([replica("cosine_affine", **changes)], tiny(), device="cpu")[0])
+        for changes in ({}, {"gain_rate": 1.0}, {"gain_rate": 3.0})
+    )
+    assert plain == one
+    assert plain["train_loss"][-1] != three["train_loss"][-1]
+
+
+def test_scales_and_shifts_descend_at_their_own_rate(float64: None) -> None:
+    """Against gradient descent by torch's optimizer with two groups of parameters."""
+    settings = replica("cosine_affine", batch_size=40, epochs=3, gain_rate=0.2)
+    (curves,) = train([settings], tiny(), device="cpu")
+    network = mlp(settings.sizes, "cosine_affine", seed=0)
+    groups = [
+        {"params": [p for name, p in network.named_parameters() if not name.startswith("1.")]},
+        {"params": list(network[1].parameters()), "lr": 0.1},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.5)
+    inputs = torch.from_numpy(tiny().train_inputs.reshape(40, -1) / 100)
+    targets = torch.from_numpy(tiny().train_targets)
+    losses = []
+    for _ in range(3):
+        loss = F.cross_entropy(network(inputs), targets)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert curves.train_loss == pytest.approx(losses, rel=1e-9)
+
+
+def test_a_factor_without_scales_and_shifts_is_refused() -> None:
+    with pytest.raises(ValueError, match="'cosine' learns no scale or shift; leave gain_rate at 1"):
+        train([replica("cosine", gain_rate=2.0)], tiny(), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gain_rate": 0.0}, "gain_rate must be a positive number"),
+        ({"gain_rate": math.inf}, "gain_rate must be a positive number"),
+        ({"error_steps": 0}, "error_steps must be at least 1, or None"),
+        ({"dropout_convention": "inverted"}, "must be 'training' or 'testing', got 'inverted'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replica(**changes)
 
 
 def test_techniques_share_the_masks_of_a_seed() -> None:

@@ -33,6 +33,13 @@ class _Pass(NamedTuple):
     gain: Tensor | float | None
 
 
+class _Reciprocals(NamedTuple):
+    """Reciprocal lengths of the vectors with their constant; and 0 where a centered one is nothing else."""
+
+    whole: Tensor
+    inner: Tensor
+
+
 class SparseLayer(nn.Module):
     r"""A linear map of sparse rows whose weights descend by themselves.
 
@@ -199,17 +206,17 @@ class SparseMaxNorm(SparseLayer):
 class _SparseDirections(SparseLayer):
     r"""What the layers share that see the directions of their weight vectors.
 
-    With :math:`\tilde w`, :math:`\tilde x` the vectors as a cosine sees them (constant appended, then
-    centred), reciprocal lengths :math:`r_j` of the weights and :math:`s_b` of the inputs, outputs
-    :math:`y_{bj} = s_b r_j\, \tilde w_j \cdot \tilde x_b` and the loss's gradient :math:`D` with respect
-    to them, Equation 11 gives
+    With :math:`\tilde w`, :math:`\tilde x` the vectors as a cosine sees them (centered if asked),
+    :math:`\kappa` the constant appended to both, reciprocal lengths :math:`r_j` of the weights and
+    :math:`s_b` of the inputs with it, outputs
+    :math:`y_{bj} = s_b r_j\, (\tilde w_j \cdot \tilde x_b + \kappa^2)` and the loss's gradient :math:`D`
+    with respect to them, Equation 11 gives
 
     .. math:: \frac{\partial L}{\partial w_j} = \sum_b D_{bj} s_b r_j \tilde x_b
         - \Bigl(\sum_b D_{bj} y_{bj}\Bigr) r_j^2\, \tilde w_j
 
-    in the learned components. Its second term scales :math:`w_j`, its first is sparse but for the mean of
-    :math:`\tilde x_b`, and what centering takes away is the same for all features of a unit. The appended
-    component is not learned, so it is not scaled.
+    Its second term scales :math:`w_j`, its first is sparse but for the mean of :math:`\tilde x_b`, and
+    what centering takes away is the same for all features of a unit.
     """
 
     table: TrackedTable
@@ -217,40 +224,36 @@ class _SparseDirections(SparseLayer):
     constant: float = 0.0
 
     def _map(self, batch: SparseBatch, products: Tensor) -> Tensor:
-        dtype = products.dtype
+        dtype, appended = products.dtype, self.constant**2
+        reciprocals = self._input_reciprocals(batch), self._weight_reciprocals()
         if self.centered:
-            counted = self.in_features + (self.constant != 0)
-            inputs_mean, weights_mean = self._mean(batch.moments), self._mean(self.table.moments())
-            products = products.addr((inputs_mean * counted).to(dtype), weights_mean.to(dtype), alpha=-1)
-        inputs, weights = self._input_reciprocals(batch), self._weight_reciprocals()
-        output = products + self.constant**2
-        return output.mul_(inputs.to(dtype).unsqueeze(1)).mul_(weights.to(dtype))
+            means = batch.moments.mean * self.in_features, self.table.moments().mean
+            products = products.addr(*(mean.to(dtype) for mean in means), alpha=-1)
+            # The products of a vector of equal numbers are rounding, and it may be as short as the constant.
+            flat_inputs, flat_weights = (each.inner == 0 for each in reciprocals)
+            products.masked_fill_(flat_inputs.unsqueeze(1) | flat_weights, 0.0)
+        inputs, weights = (each.whole.to(dtype) for each in reciprocals)
+        return (products + appended).mul_(inputs.unsqueeze(1)).mul_(weights)
 
     def _descend(self, gradient: Tensor, rate: float, seen: _Pass) -> None:
         dtype, batch = gradient.dtype, seen.batch
         inputs, weights = self._input_reciprocals(batch), self._weight_reciprocals()
-        pull = (gradient * rate).mul_(inputs.to(dtype).unsqueeze(1)).mul_(weights.to(dtype))
+        pull = (gradient * rate).mul_(inputs.inner.to(dtype).unsqueeze(1)).mul_(weights.whole.to(dtype))
         along = (gradient * seen.output).sum(0, dtype=torch.float64)
-        stretch = rate * along * weights.square()
-        weights_mean = self._mean(self.table.moments())
+        stretch = rate * along * weights.inner.square()
+        weights_mean = self.table.moments().mean
         self.table.scale(1 + stretch)
         self.table.move(batch, pull, seen.products * (1 + stretch).to(dtype))
         if self.centered:
-            self.table.translate(self._mean(batch.moments) @ pull.double() - stretch * weights_mean)
+            self.table.translate(batch.moments.mean @ pull.double() - stretch * weights_mean)
 
-    def _input_reciprocals(self, batch: SparseBatch) -> Tensor:
+    def _input_reciprocals(self, batch: SparseBatch) -> _Reciprocals:
         """:math:`s_b`, ``(B,)``, float64."""
         raise NotImplementedError
 
-    def _weight_reciprocals(self) -> Tensor:
+    def _weight_reciprocals(self) -> _Reciprocals:
         """:math:`r_j`, ``(units,)``, float64."""
         raise NotImplementedError
-
-    def _mean(self, moments: Moments) -> Tensor:
-        """Means of the vectors with their appended components."""
-        if not self.constant:
-            return moments.mean
-        return (self.in_features * moments.mean + self.constant) / (self.in_features + 1)
 
 
 class SparseWeightNorm(_SparseDirections):
@@ -263,12 +266,14 @@ class SparseWeightNorm(_SparseDirections):
         layer = self._unfilled(WeightNormLinear, gain=_option(self.gain))
         return _with_gain(layer, "gain", self.gain)
 
-    def _input_reciprocals(self, batch: SparseBatch) -> Tensor:
-        return torch.ones(len(batch), dtype=torch.float64, device=batch.offsets.device)
+    def _input_reciprocals(self, batch: SparseBatch) -> _Reciprocals:
+        ones = torch.ones(len(batch), dtype=torch.float64, device=batch.offsets.device)
+        return _Reciprocals(ones, ones)
 
-    def _weight_reciprocals(self) -> Tensor:
+    def _weight_reciprocals(self) -> _Reciprocals:
         mean, spread = self.table.moments()
-        return _reciprocal_roots(spread + self.in_features * mean.square())
+        reciprocal = _reciprocal_roots(spread + self.in_features * mean.square())
+        return _Reciprocals(reciprocal, reciprocal)
 
 
 class SparseCosine(_SparseDirections):
@@ -292,23 +297,22 @@ class SparseCosine(_SparseDirections):
     def _bounded(self, output: Tensor) -> Tensor:
         return output.clamp(-1.0, 1.0)
 
-    def _input_reciprocals(self, batch: SparseBatch) -> Tensor:
+    def _input_reciprocals(self, batch: SparseBatch) -> _Reciprocals:
         return self._reciprocals(batch.moments)
 
-    def _weight_reciprocals(self) -> Tensor:
+    def _weight_reciprocals(self) -> _Reciprocals:
         return self._reciprocals(self.table.moments())
 
-    def _reciprocals(self, moments: Moments) -> Tensor:
+    def _reciprocals(self, moments: Moments) -> _Reciprocals:
         features, (mean, spread) = self.in_features, moments
-        if not self.centered:
-            squares = spread + features * mean.square() + self.constant**2
-        elif self.constant:
-            squares = spread + features / (features + 1) * (mean - self.constant).square()
-        else:
-            # A constant vector: its deviations are the rounding of its mean.
+        if self.centered:
+            # In a vector of equal numbers, deviations are the rounding of its mean.
             rounding = features * torch.finfo(torch.float64).eps * mean
             squares = spread.masked_fill(spread <= features * rounding.square(), 0.0)
-        return _reciprocal_roots(squares, torch.finfo(self.table.values.dtype).tiny)
+        else:
+            squares = spread + features * mean.square()
+        whole = _reciprocal_roots(squares + self.constant**2, torch.finfo(self.table.values.dtype).tiny)
+        return _Reciprocals(whole, whole.masked_fill(squares == 0, 0.0) if self.centered else whole)
 
 
 def _reciprocal_roots(squares: Tensor, least: float = 0.0) -> Tensor:

@@ -1,0 +1,133 @@
+"""The reader's receipt: a score from one's own machine, placed among the stored ones."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosnorm.evidence.loading import load
+from cosnorm.evidence.statistics import Interval, prediction, score, scores
+from cosnorm.record import Record
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One run beside the stored runs of the same experiment, scale and technique.
+
+    Attributes
+    ----------
+    record
+        The reader's run.
+    score
+        Its :func:`cosnorm.evidence.score`, a number of test errors; ``None`` if it diverged.
+    stored
+        The stored runs' scores by seed.
+    band
+        Where one further run falls with probability 95 % if it is like the stored ones (normal
+        values assumed); ``None`` for fewer than two stored runs, or stored runs that agree exactly.
+    differing
+        Settings in which the run differs from the stored ones: then no comparison is meant.
+    """
+
+    record: Record
+    score: float | None
+    stored: dict[int, float]
+    band: Interval | None
+    differing: tuple[str, ...]
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the score lies in the band; ``None`` where there is nothing to compare."""
+        if self.score is None or self.band is None or self.differing:
+            return None
+        return self.band.low <= self.score <= self.band.high
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in one or two sentences."""
+        total = self.record.settings["test_examples"]
+        if self.score is None:
+            return f"The run diverged in epoch {self.record.final['diverged_epoch']}."
+        text = f"{self.record.name}: {self.score:.1f} test errors of {total}."
+        if self.differing:
+            return f"{text} Its settings differ from the stored runs' ({', '.join(self.differing)})."
+        if self.band is None:
+            return f"{text} There are too few stored runs ({len(self.stored)}) to say whether that is usual."
+        fewer = sum(value < self.score for value in self.stored.values())
+        place = "inside" if self.inside else "outside"
+        return (
+            f"{text} {fewer} of the {len(self.stored)} stored runs made fewer; it lies {place} the band from "
+            f"{max(self.band.low, 0):.1f} to {self.band.high:.1f} that holds 95 % of such runs."
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """What may make a difference between two machines, one fact a line."""
+        shown = (
+            "cosnorm",
+            "commit",
+            "torch",
+            "numpy",
+            "python",
+            "system",
+            "device_name",
+            "threads",
+            "cuda",
+            "float32_matmul_precision",
+            "dataset_sha256",
+            "command",
+        )
+        provenance = self.record.provenance
+        facts = ((name, provenance.get(name)) for name in shown)
+        return "\n".join(f"{name}: {value}" for name, value in facts if value is not None)
+
+    def __str__(self) -> str:
+        """Verdict and fingerprint, to be pasted into an issue."""
+        return "\n".join([*textwrap.wrap(self.verdict, 88), "", self.fingerprint])
+
+
+def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
+    """Place a run among the stored runs of the same experiment, scale and technique.
+
+    Parameters
+    ----------
+    record
+        A run made here, as from :func:`cosnorm.experiments.run`.
+    folder
+        Records to compare with; ``None`` for those that come with the package.
+
+    Raises
+    ------
+    cosnorm.record.RecordError
+        If there are no stored records of that experiment and scale, or one is damaged.
+
+    Examples
+    --------
+    >>> from cosnorm import experiments
+    >>> run, = experiments.run("mnist", ["cosine"], scale="smoke", seeds=1, device="cpu")
+    >>> print(receipt(run).verdict)
+    mnist/smoke/cosine-seed0: ...
+    """
+    everything = load(record.experiment, record.scale, folder)
+    alike = [stored for stored in everything if stored.technique == record.technique]
+    values = scores(alike, record.technique)
+    return Receipt(
+        record=record,
+        score=None if record.diverged else score(record),
+        stored=values,
+        band=prediction(list(values.values())),
+        differing=_differing(record, alike),
+    )
+
+
+def _differing(record: Record, alike: Sequence[Record]) -> tuple[str, ...]:
+    if not alike:
+        return ()
+    # What is observed of a run changes nothing about its score.
+    names = sorted((record.settings.keys() | alike[0].settings.keys()) - {"observed", "error_steps"})
+    differing = [name for name in names if record.settings.get(name) != alike[0].settings.get(name)]
+    if record.provenance["dataset_sha256"] != alike[0].provenance["dataset_sha256"]:
+        differing.append("the data")
+    return tuple(differing)

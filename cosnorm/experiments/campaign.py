@@ -1,0 +1,282 @@
+"""The plan of :mod:`cosnorm.experiments.stages` for one folder: what is missing, and what it costs here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import torch
+
+import cosnorm
+from cosnorm import _atomic, record
+from cosnorm.experiments import sharing, stages
+from cosnorm.experiments._execution import Execution, Onlooker, Outcome, Progress, Running, Teller
+from cosnorm.experiments._jobs import Due, Job
+from cosnorm.experiments._processes import Events, Process
+from cosnorm.experiments.costing import run_operations, trial
+from cosnorm.experiments.registry import get, registry
+from cosnorm.experiments.sharing import Place
+from cosnorm.training import resolve_device
+
+__all__ = ["Campaign", "Due", "Job", "Outcome", "Progress", "Running", "commands"]
+
+#: Operations per second of one core, to guess what is not worth a trial, and seconds that are worth one.
+_GUESSED_SPEED = 5e9
+_WORTH_SECONDS = 30.0
+#: Least seconds of any run: the process has to begin it, load data and write a record.
+_LEAST_SECONDS = 0.5
+#: Seconds of a run that scikit-learn makes, which depend on how many steps its solver takes: a guess.
+_FITTED_SECONDS = 60.0
+#: The file, in the folder of records, that keeps the trials of this machine.
+SPEEDS = ".speeds.json"
+
+
+class Campaign:
+    """The runs of the plan at a scale, and the folder of their records.
+
+    Parameters
+    ----------
+    scale
+        As for ``cosnorm.experiments.stages.stages``.
+    stage
+        Only this one.
+    experiments
+        Only runs that records of these experiments share, and those that choose their learning rates.
+    records
+        Folder of the records.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    threads
+        Runs at a time on a processor, each on one thread; without it one for each core.
+
+    Attributes
+    ----------
+    jobs
+        The runs of the plan in order, each once.
+    unknown
+        What the plan names and no experiment has.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stage or experiment, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        scale: str = "paper",
+        *,
+        stage: int | None = None,
+        experiments: Collection[str] | None = None,
+        records: Path | str,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.scale, self.records = scale, Path(records)
+        self.device = resolve_device(device)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        # On a GPU one process trains whole stacks of runs.
+        self.slots = 1 if self.device.type == "cuda" else (threads or cores or 1)
+        self.stages = [one for one in stages.stages(scale) if stage in (None, one.number)]
+        if not self.stages:
+            known = ", ".join(str(one.number) for one in stages.stages(scale))
+            raise ValueError(f"there is no stage {stage} at scale {scale}; choose from {known}")
+        self.unknown = [name for one in self.stages for part in one.parts for name in part.unknown()]
+        self.jobs = self._jobs(None if experiments is None else _with_searches(experiments))
+        self.speeds = _Speeds(self.records, self.device)
+
+    def _jobs(self, experiments: Collection[str] | None) -> list[Job]:
+        every = (
+            Job(one.number, place, seed)
+            for one in self.stages
+            for part in one.parts
+            for place, seed in part.runs()
+        )
+        unique = {(job.place, job.seed): job for job in reversed(list(every))}
+        jobs = list(reversed(unique.values()))
+        return jobs if experiments is None else self._read(jobs, experiments)
+
+    def _read(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
+        """The runs of these experiments, and those of others that they read in place of runs of their own."""
+        own = {(job.place, job.seed) for job in jobs if job.place.experiment in experiments}
+        scales = {place[:2] for place, _ in own}
+        planned = {experiment for experiment, _ in scales}
+        kept: list[Job] = []
+        for job in jobs:
+            read = set() if job.place.experiment in experiments else self._readers(job, experiments) - own
+            # An experiment that the plan names is read at the scales at which it names it.
+            read = {one for one in read if one[0].experiment not in planned or one[0][:2] in scales}
+            own |= read
+            if read or job.place.experiment in experiments:
+                kept.append(job)
+        return kept
+
+    def _readers(self, job: Job, experiments: Collection[str]) -> set[tuple[Place, int]]:
+        """The runs of these experiments that the record of a run serves."""
+        try:
+            places = sharing.served(job.place, self.records)
+        except ValueError:  # no record has chosen its rate yet
+            places = []
+        return {(place, job.seed) for place in places if place.experiment in experiments}
+
+    def due(self) -> list[Due]:
+        """The runs that are still needed, in order, each once; their seconds as far as trials were made."""
+        found: dict[str, Due] = {}
+        for job in self.jobs:
+            try:
+                wanted = sharing.needed(job.place, job.seed, self.records)
+            except ValueError:
+                _, scale, technique = job.place
+                epochs = get(job.place.experiment).replica(technique, scale, job.seed, rate=1.0).epochs
+                found.setdefault(job.name, Due(job, None, epochs, self.seconds(job.place, epochs)))
+                continue
+            home = sharing.home(wanted)
+            # A run that an earlier one of the plan will serve is not made, however short it is.
+            awaited = any(place.name(job.seed) in found for place in sharing.places(wanted))
+            if not awaited and sharing.find(wanted, self.records) is None:
+                epochs = wanted.replica.epochs
+                found[home.name(job.seed)] = Due(job, home, epochs, self.seconds(home, epochs))
+        return list(found.values())
+
+    def seconds(self, place: Place, epochs: int) -> float:
+        """Seconds of a run on one core, by a trial if there was one, else by its arithmetic."""
+        experiment = get(place.experiment)
+        if experiment.fitter is not None:
+            return _FITTED_SECONDS
+        made = trial(experiment, place.scale, place.technique)
+        measured = self.speeds.known.get(made.key)
+        guess = run_operations(experiment, place.scale, place.technique) / _GUESSED_SPEED
+        return max(_LEAST_SECONDS, guess if measured is None else measured * made.train * epochs)
+
+    def trials(self, due: Collection[Due]) -> dict[str, Place]:
+        """The trials that are worth making, by their keys, each with a competitor that shows what to time."""
+        guessed: dict[str, float] = {}
+        places: dict[str, Place] = {}
+        for one in due:
+            place = one.home or one.job.place
+            experiment = get(place.experiment)
+            if experiment.fitter is not None:
+                continue
+            key = trial(experiment, place.scale, place.technique).key
+            if key not in self.speeds.known:
+                guessed[key] = guessed.get(key, 0.0) + one.seconds
+                places.setdefault(key, place)
+        return {key: place for key, place in places.items() if guessed[key] > _WORTH_SECONDS}
+
+    def measure(self, on_trial: Callable[[int, int], None] = lambda done, total: None) -> list[Due]:
+        """Time some steps of each distinct network that is needed, once on a machine; what is due after that.
+
+        Parameters
+        ----------
+        on_trial
+            Called with the number of trials that are made, and of all.
+        """
+        due = self.due()
+        wanted = self.trials(due) if self.device.type == "cpu" else {}
+        if not wanted:
+            return due
+        waiting, total = dict(wanted), len(wanted)
+        events: Events = queue.SimpleQueue()
+        workers = [Process(self.device, events) for _ in range(min(self.slots, total))]
+        try:
+            active = len(workers)
+            while active:
+                worker, message = events.get()
+                if message["kind"] == "measured":
+                    self.speeds.known[worker.title] = message["seconds"]
+                    on_trial(total - len(waiting), total)
+                if message["kind"] == "lost":
+                    active -= 1
+                elif message["kind"] != "log":
+                    if waiting:
+                        key = next(iter(waiting))
+                        worker.title = key
+                        worker.send({"do": "measure", **waiting.pop(key)._asdict()})
+                    else:
+                        worker.close()
+        finally:
+            for worker in workers:
+                worker.kill()
+        self.speeds.write()
+        return self.due()
+
+    def run(
+        self,
+        *,
+        budget: float | None = None,
+        stop: threading.Event | None = None,
+        on_line: Teller = lambda text: None,
+        on_progress: Onlooker = lambda progress: None,
+    ) -> Outcome:
+        """Make what is missing, each run once.
+
+        Parameters
+        ----------
+        budget
+            Seconds after which runs in progress keep their state at the end of their epoch, and nothing new
+            is begun.
+        stop
+            An event that does the same.
+        on_line
+            Called with each sentence that should stay: a finished run, a failure.
+        on_progress
+            Called about twice a second.
+
+        Raises
+        ------
+        RecordError
+            If the folder cannot be written to.
+        """
+        record.prepare_folder(self.records)
+        where = (self.records, self.device, self.slots)
+        return Execution(self.due(), *where, budget, stop or threading.Event(), on_line, on_progress).run()
+
+
+class _Speeds:
+    """Seconds per training example, by trial, of this machine; kept in a file beside the records."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.path = folder / SPEEDS
+        machine = [platform.node(), platform.machine(), os.cpu_count(), device.type]
+        self.machine = json.dumps([*machine, torch.__version__, cosnorm.__version__])
+        self.known: dict[str, float] = {}
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.known = dict(json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {}))
+
+    def write(self) -> None:
+        """Keep what is known; that this machine's trials cannot be kept costs a minute next time."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _atomic.write_text(self.path, json.dumps({self.machine: self.known}, indent=1) + "\n")
+
+
+def _with_searches(experiments: Collection[str]) -> set[str]:
+    """Experiments, and those whose records choose their learning rates."""
+    known = registry()
+    strange = [name for name in experiments if name not in known]
+    if strange:
+        raise ValueError(f"there is no experiment {strange[0]!r}; choose from {', '.join(known)}")
+    sources = {
+        scale.rates_from.partition("/")[0]
+        for name in experiments
+        for scale in known[name].scales.values()
+        if scale.rates_from is not None
+    }
+    return {*experiments, *sources}
+
+
+def commands(campaign: Campaign) -> Iterator[tuple[str, str, list[str], list[int]]]:
+    """The plan as :func:`cosnorm.experiments.sweep` takes it: experiments, scales, techniques and seeds."""
+    kept = {(job.place, job.seed) for job in campaign.jobs}
+    for stage in campaign.stages:
+        for part in stage.parts:
+            runs = [(place, seed) for place, seed in part.runs() if (place, seed) in kept]
+            if runs:
+                techniques = list(dict.fromkeys(place.technique for place, _ in runs))
+                yield part.experiment, part.scale, techniques, list(part.seeds)

@@ -1,0 +1,461 @@
+"""What an open point is, and whether another reading of it changes the ranking.
+
+Under each reading cosine is compared with every rival, by the differences of
+``cosnorm.evidence.statistics``. A sign is decided by a two-sided test at 5 %. A reading *flips* the
+order of a pair if both signs are decided and differ; it *does not flip* it if they are decided and agree;
+else the pair is *undecided*. The p-value of a pair is the larger of its two, since both signs are needed.
+As for the claims, "does not flip" needs every pair of a point, each at 5 %; and a flip picks among pairs,
+so it must pass Holm's correction over them.
+
+A technique whose runs all diverged ranks below one whose runs all finished, from two runs each on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cosnorm import evidence
+from cosnorm.claims._judging import ALPHA, LEAST, SCALES, SEEDS, Run, commands
+from cosnorm.evidence import Difference, Interval
+from cosnorm.evidence.statistics import compare, mean_of
+from cosnorm.experiments.registry import tail
+from cosnorm.record import Record, summarize
+
+#: Every verdict on a point, in the order in which a reader should meet them.
+VERDICTS = ("flips", "undecided", "not swept", "does not flip", "computed")
+#: What a fact is computed from: a folder of records, ``None`` for the package's own.
+Fact = Callable[[Path | str | None], str]
+#: The runs of a point by reading and technique.
+Runs = Mapping[tuple[str, str], Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read the paper, and the runs that follow it.
+
+    Attributes
+    ----------
+    label
+        A few words, fit for an axis.
+    experiment
+        The experiment whose records follow this reading; empty where none does.
+    competitors
+        By technique the competitor of that experiment. Techniques that the reading does not touch keep
+        their competitor; those that it would touch and that nobody trains so are left out.
+    share
+        The part of the epochs that is looked at, from 0 to 1: a run at a constant rate holds every shorter
+        run.
+    more
+        So many epochs more than usual are counted as the last ones.
+    """
+
+    label: str
+    experiment: str = ""
+    competitors: Mapping[str, str] = field(default_factory=dict)
+    share: float = 1.0
+    more: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+        if self.more < 0:
+            raise ValueError(f"more must be a number of epochs, 0 or more, got {self.more}")
+        if bool(self.experiment) != bool(self.competitors):
+            raise ValueError(
+                f"the reading {self.label!r} needs an experiment and its competitors, or neither"
+            )
+
+
+@dataclass(frozen=True)
+class OpenPoint:
+    """An entry of the ambiguity register.
+
+    Attributes
+    ----------
+    key
+        Its name: lower-case words with hyphens.
+    question
+        What has to be decided before anything can be trained or judged.
+    section
+        Where in the paper, such as ``"5.1"``.
+    paper
+        What the paper says, in our words.
+    readings
+        Ours first.
+    reason
+        Why we read it so.
+    fact
+        A sentence computed without a sweep, from the package or from records of other experiments.
+    settled
+        Whether that sentence answers the question, so that no sweep is needed.
+    missing
+        What would have to be run, where no experiment asks this.
+    chapter
+        Number of the chapter that says more; 0 where none does.
+    """
+
+    key: str
+    question: str
+    section: str
+    paper: str
+    readings: tuple[Reading, ...]
+    reason: str
+    fact: Fact | None = None
+    settled: bool = False
+    missing: str = ""
+    chapter: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.readings:
+            raise ValueError(f"{self.key}: an open point needs at least our own reading")
+        if self.settled and self.fact is None:
+            raise ValueError(f"{self.key}: a point is settled by a fact; name one")
+        if not self.settled and not self.swept and not self.missing:
+            raise ValueError(f"{self.key}: say what would have to be run (missing)")
+
+    @property
+    def ours(self) -> Reading:
+        """The reading that every other experiment of the book follows."""
+        return self.readings[0]
+
+    @property
+    def others(self) -> tuple[Reading, ...]:
+        """The readings that we did not choose."""
+        return self.readings[1:]
+
+    @property
+    def swept(self) -> bool:
+        """Whether some experiment trains our reading and another."""
+        return sum(bool(reading.experiment) for reading in self.readings) > 1
+
+    @property
+    def declared(self) -> int:
+        """How many pairs of a rival and another reading there are to compare."""
+        return len(self.rivals) * sum(bool(reading.experiment) for reading in self.others)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Techniques that cosine is compared with under every reading that is trained."""
+        trained = [reading.competitors for reading in self.readings if reading.experiment]
+        return tuple(
+            norm
+            for norm in (trained[0] if trained else ())
+            if norm != "cosine" and all(norm in names for names in trained)
+        )
+
+
+@dataclass(frozen=True)
+class Score:
+    """The runs of one technique under one reading: scores by seed, and how many diverged."""
+
+    reading: str
+    norm: str
+    values: Mapping[int, float]
+    diverged: int
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds, if a run finished."""
+        return mean_of(list(self.values.values())).mean if self.values else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of the mean; ``None`` without a spread."""
+        return evidence.interval(list(self.values.values()))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Cosine minus a rival under one reading; ``sign`` is -1 if cosine makes fewer errors, 1 if more."""
+
+    mean: float | None
+    interval: Interval | None
+    n: int
+    sign: int
+    p: float | None = None
+
+    def __str__(self) -> str:
+        """The difference in words, with a true minus sign."""
+        if self.mean is None:
+            return {-1: "only cosine trains", 1: "only the rival trains"}.get(self.sign, "no runs to compare")
+        low_high = self.interval and f"{self.interval.low:+.1f} to {self.interval.high:+.1f}"
+        return f"{self.mean:+.1f} ({low_high or 'no interval'}), n = {self.n}".replace("-", "\N{MINUS SIGN}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cosine against one rival under our reading and under another.
+
+    ``shown`` says whether a flip passes Holm's correction over the point.
+    """
+
+    rival: str
+    reading: str
+    ours: Gap
+    other: Gap
+    shown: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """ "flips", "does not flip", or "undecided"."""
+        if not self.ours.sign or not self.other.sign:
+            return "undecided"
+        if self.ours.sign == self.other.sign:
+            return "does not flip"
+        return "flips" if self.shown else "undecided"
+
+
+@dataclass(frozen=True)
+class Move:
+    """What another reading does to a technique: its errors minus those under ours."""
+
+    norm: str
+    reading: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the records say of an open point.
+
+    Attributes
+    ----------
+    point
+        The open point.
+    verdict
+        One of :data:`VERDICTS`.
+    scale, epochs
+        Of the records, and how many epochs of each were compared; ``None`` where there are none.
+    scores, comparisons, moves
+        Of every technique under every reading; of cosine with each rival under each other reading; of each
+        technique under each other reading.
+    total, classes
+        Numbers of test examples and of classes; ``None`` where there are no records.
+    fact
+        The point's own sentence, or an empty one.
+    devices
+        Names of the machines that trained.
+    patterns
+        The records read, as patterns below the folder of records.
+    commands
+        What would train the runs that are missing.
+    """
+
+    point: OpenPoint
+    verdict: str
+    scale: str | None
+    epochs: int | None
+    scores: tuple[Score, ...]
+    comparisons: tuple[Comparison, ...]
+    moves: tuple[Move, ...]
+    total: int | None
+    classes: int | None
+    fact: str
+    devices: tuple[str, ...]
+    patterns: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    def count(self, verdict: str) -> int:
+        """How many comparisons have this verdict."""
+        return sum(comparison.verdict == verdict for comparison in self.comparisons)
+
+    @property
+    def drawable(self) -> bool:
+        """Whether there are scores under our reading and under another."""
+        finished = {score.reading for score in self.scores if score.values}
+        return self.point.ours.label in finished and len(finished) > 1
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence or two."""
+        if self.verdict == "computed":
+            return "Computed, no sweep is needed."
+        if self.verdict == "not swept":
+            return f"Not swept. {self._wanting()}".strip()
+        counts = [f"{self.count(v)} {v}" for v in ("flips", "undecided", "does not flip") if self.count(v)]
+        text = (
+            f"Scale {self.scale}, {self.epochs} epochs. "
+            f"Comparisons of cosine with a rival, {self.point.declared} in all: {', '.join(counts)}."
+        )
+        return f"{text} {self._wanting()}".strip()
+
+    def _wanting(self) -> str:
+        if self.commands:
+            return f"Missing runs: {', '.join(f'`{command}`' for command in self.commands)}."
+        return f"It would take {self.point.missing}." if self.point.missing else ""
+
+
+def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
+    """Does another reading of an open point flip the order of cosine and a rival?
+
+    Parameters
+    ----------
+    point
+        An entry of :data:`cosnorm.register.POINTS`.
+    folder
+        A records folder; ``None`` reads the records that come with the package.
+
+    Raises
+    ------
+    cosnorm.record.RecordError
+        If a record is damaged, or some were made under other settings than the rest.
+
+    Examples
+    --------
+    >>> from cosnorm import register
+    >>> judge(register.get("inverse-frequency")).verdict
+    'computed'
+    """
+    scale, runs = _best(point, folder) if point.swept else (None, {})
+    everything = [r for found in runs.values() for r in found]
+    comparisons = tuple(_comparisons(point, runs))
+    names = dict.fromkeys(reading.experiment for reading in point.readings if reading.experiment)
+    return Judgement(
+        point=point,
+        verdict=_verdict(point, comparisons),
+        scale=scale,
+        epochs=max((r.settings["epochs"] for r in everything), default=None),
+        scores=tuple(_scores(point, runs)),
+        comparisons=comparisons,
+        moves=tuple(_moves(point, runs)),
+        total=everything[0].settings["test_examples"] if everything else None,
+        classes=everything[0].settings["sizes"][-1] if everything else None,
+        fact=point.fact(folder) if point.fact else "",
+        devices=tuple(sorted({r.provenance["device_name"] for r in everything})),
+        patterns=tuple(f"{name}/{scale}/*.json" for name in names) if everything else (),
+        commands=tuple(_commands(point, runs or _runs(point, "short", folder), scale or "short")),
+    )
+
+
+def _verdict(point: OpenPoint, comparisons: Sequence[Comparison]) -> str:
+    found = [comparison.verdict for comparison in comparisons]
+    if "flips" in found:
+        return "flips"
+    if point.settled:
+        return "computed"
+    if not found:
+        return "not swept"
+    whole = len(found) == point.declared and set(found) == {"does not flip"}
+    return "does not flip" if whole else "undecided"
+
+
+# -- records -------------------------------------------------------------------------------------------
+
+
+def _best(point: OpenPoint, folder: Path | str | None) -> tuple[str | None, Runs]:
+    """The best scale at which every run is there, else the first at which any comparison can be made."""
+    partial: tuple[str | None, Runs] = (None, {})
+    for scale in SCALES:
+        runs = _runs(point, scale, folder)
+        wanted = [runs.get((r.label, norm), ()) for r in point.readings for norm in r.competitors]
+        if all(len(found) >= SEEDS for found in wanted):
+            return scale, runs
+        if scale == SCALES[-1] or partial[0] is None:
+            partial = (scale, runs) if list(_comparisons(point, runs)) else partial
+    return partial
+
+
+def _runs(point: OpenPoint, scale: str, folder: Path | str | None) -> dict[tuple[str, str], list[Record]]:
+    """The runs of every reading and technique that there are, all cut to the same number of epochs."""
+    stored = evidence.available(folder)
+    names = dict.fromkeys(r.experiment for r in point.readings if r.experiment)
+    loaded = {name: evidence.load(name, scale, folder) for name in names if (name, scale) in stored}
+    shared = min((r.settings["epochs"] for records in loaded.values() for r in records), default=0)
+    found = {
+        (reading.label, norm): [
+            _cut(r, max(1, round(shared * reading.share)), reading.more)
+            for r in loaded.get(reading.experiment, ())
+            if r.technique == competitor
+        ]
+        for reading in point.readings
+        for norm, competitor in reading.competitors.items()
+    }
+    return {key: runs for key, runs in found.items() if runs}
+
+
+def _cut(r: Record, epochs: int, more: int) -> Record:
+    """A run as it was after so many epochs: at a constant rate, what a shorter run would have given."""
+    lost = r.final["diverged_epoch"]
+    lost = lost if lost is not None and lost <= epochs else None
+    curves = {name: curve[:epochs] for name, curve in r.curves.items()}
+    last = min(epochs, tail(epochs) + more)
+    return replace(
+        r,
+        curves=curves,
+        settings={**r.settings, "epochs": epochs, "tail": last},
+        final=summarize(curves["test_error"], last, lost),
+    )
+
+
+def _commands(point: OpenPoint, runs: Runs, scale: str) -> Iterator[str]:
+    """One command per experiment, for competitors with fewer than two runs: one run alone decides nothing."""
+    few = [
+        Run(reading.experiment, competitor)
+        for reading in point.readings
+        for norm, competitor in reading.competitors.items()
+        if point.swept and len(runs.get((reading.label, norm), ())) < LEAST
+    ]
+    for experiment in dict.fromkeys(run.experiment for run in few):
+        yield commands([run for run in few if run.experiment == experiment], scale).strip("`")
+
+
+# -- comparisons ---------------------------------------------------------------------------------------
+
+
+def _scores(point: OpenPoint, runs: Runs) -> Iterator[Score]:
+    for reading in point.readings:
+        for norm, competitor in reading.competitors.items():
+            found = runs.get((reading.label, norm), ())
+            if found:
+                values = evidence.scores(found, competitor)
+                yield Score(reading.label, norm, values, len(found) - len(values))
+
+
+def _comparisons(point: OpenPoint, runs: Runs) -> list[Comparison]:
+    found = []
+    for reading in point.others:
+        for rival in point.rivals:
+            sides = [
+                [runs.get((r.label, norm), ()) for norm in ("cosine", rival)] for r in (point.ours, reading)
+            ]
+            if all(group for side in sides for group in side):
+                ours, other = (_gap(*side) for side in sides)
+                found.append(Comparison(rival, reading.label, ours, other))
+    flips = [c for c in found if c.verdict == "flips"]
+    corrected = evidence.holm([max(c.ours.p or 0.0, c.other.p or 0.0) if c in flips else 1.0 for c in found])
+    return [replace(c, shown=p <= ALPHA) if c in flips else c for c, p in zip(found, corrected, strict=True)]
+
+
+def _gap(cosine: Sequence[Record], rival: Sequence[Record]) -> Gap:
+    groups = [[r for r in runs if not r.diverged] for runs in (cosine, rival)]
+    if not all(groups):
+        return Gap(None, None, 0, _survivor(cosine, rival))
+    found = compare(groups, (1.0, -1.0))
+    sign = 0 if found.p is None or found.p > ALPHA else 1 if found.mean > 0 else -1
+    # Fewer errors in the runs that finished are no merit if others were lost.
+    if any(r.diverged for r in (cosine if sign < 0 else rival)):
+        sign = 0
+    return Gap(found.mean, found.interval, found.n, sign, found.p)
+
+
+def _survivor(cosine: Sequence[Record], rival: Sequence[Record]) -> int:
+    """-1 or 1 where one of the two always diverged and the other never, from two runs each on."""
+    for sign, winner, loser in ((-1, cosine, rival), (1, rival, cosine)):
+        if min(len(winner), len(loser)) < LEAST or any(r.diverged for r in winner):
+            continue
+        if all(r.diverged for r in loser):
+            return sign
+    return 0
+
+
+def _moves(point: OpenPoint, runs: Runs) -> Iterator[Move]:
+    """Every technique that a reading trains otherwise, against itself as we read it."""
+    for reading in point.others:
+        for norm in reading.competitors:
+            sides = [(r.experiment, r.competitors.get(norm), r.share, r.more) for r in (reading, point.ours)]
+            keys = [(r.label, norm) for r in (reading, point.ours)]
+            groups = [[r for r in runs.get(key, ()) if not r.diverged] for key in keys]
+            if sides[0] != sides[1] and all(groups):
+                yield Move(norm, reading.label, compare(groups, (1.0, -1.0)))
