@@ -50,6 +50,7 @@ def test_error_curves(
 
     Examples
     --------
+    >>> from cosnorm import evidence
     >>> records = evidence.load("mnist", "smoke")
     >>> figure = test_error_curves(records, title="All four techniques learn the digits")
     """

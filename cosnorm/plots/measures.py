@@ -46,6 +46,7 @@ def measured_curves(
 
     Examples
     --------
+    >>> from cosnorm import evidence
     >>> records = evidence.load("mnist", "smoke")
     >>> figure = measured_curves(records, lambda run: run.curves["test_loss"], "test loss, nats")
     """

@@ -56,6 +56,7 @@ def overfitting(
 
     Examples
     --------
+    >>> from cosnorm import evidence
     >>> figure = overfitting(evidence.load("mnist", "smoke"), curve="test_loss")
     """
     require_one_kind(records)
