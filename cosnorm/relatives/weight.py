@@ -22,8 +22,9 @@ __all__ = ["WeightNormConv1d", "WeightNormConv2d", "WeightNormConv3d", "WeightNo
 Size: TypeAlias = int | tuple[int, ...]
 Gain: TypeAlias = float | Literal["learnable"]
 
-#: Lengths by which outputs may be divided as they are: products with such rows stay within every range.
-MODERATE = (2.0**-20, 2.0**20)
+#: Row lengths by which outputs may be divided afterwards: with inputs of lengths from 1e-18 to 1e18, which
+#: the contract names, products with such rows neither overflow nor lose digits in float32.
+MODERATE = (2.0**-40, 2.0**40)
 
 
 class _WeightNorm(nn.Module):
@@ -211,7 +212,8 @@ def moderate_lengths(input: Tensor, weight: Tensor) -> Tensor | None:
     transforms.
     """
     ordinary = input.device.type == weight.device.type == "cpu" and input.dtype not in HALF
-    if not ordinary or torch.is_autocast_enabled("cpu") or not can_watch(input, weight) or not weight.numel():
+    cast = input.dtype != torch.float64 and torch.is_autocast_enabled("cpu")  # autocast leaves float64 alone
+    if not ordinary or cast or not can_watch(input, weight) or not weight.numel():
         return None
     lengths = torch.linalg.vector_norm(weight, dim=1)
     return lengths if moderate(lengths) else None
