@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cosnorm.data import DATASETS, Dataset, _download
-from cosnorm.data._idx import parse_idx, parse_labels
-from cosnorm.data._source import NpmPackage, Source, SourceFile, combined_sha256
+from cosnorm.data._files import Source, SourceFile, combined_sha256
+from cosnorm.data.images import parse_idx
 
 from .mirrors import Mirrors, serve
 
@@ -101,15 +101,15 @@ def register(
 
     def parse(contents: Mapping[str, bytes]) -> Dataset:
         inputs, targets = (
-            parse_idx(contents[IMAGES], (COUNT, SIDE, SIDE)),
-            parse_labels(contents[LABELS], COUNT, 10),
+            parse_idx(contents[IMAGES]),
+            parse_idx(contents[LABELS]).astype(np.int64),
         )
         classes = tuple("0123456789")
         return Dataset("tiny", inputs, targets, inputs, targets, classes, 255.0, combined_sha256(forms))
 
-    def put(*behaviours: str, npm: NpmPackage | None = None, parse: Parse = parse) -> Source:
+    def put(*behaviours: str, parse: Parse = parse) -> Source:
         bases = tuple(name if "://" in name else mirrors.base(name) for name in behaviours)
-        source = Source("tiny", "tiny", parse, tuple(forms), bases, npm, folders=("tiny", ".", "TINY/raw"))
+        source = Source("tiny", "tiny", parse, tuple(forms), bases, folders=("tiny", ".", "TINY/raw"))
         monkeypatch.setitem(DATASETS, "tiny", source)
         return source
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cosnorm.data import DatasetError, fetch, load, status
-from cosnorm.data._source import Source
+from cosnorm.data._files import Source
 
 from .conftest import IMAGES, LABELS
 from .mirrors import Mirrors
@@ -255,12 +255,15 @@ def test_a_cache_that_cannot_be_made(
 def test_without_pooch(
     folders: Folders, register: Register, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The data folder suffices; only for a download is it asked where to put it."""
+    """Files that are in place suffice; only a download needs it."""
     register("good")
-    monkeypatch.delenv("COSNORM_CACHE")
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DatasetError, match=r"install pooch .*, or set \$COSNORM_CACHE"):
-        load("tiny")
+    for cached in (True, False):
+        if not cached:
+            monkeypatch.delenv("COSNORM_CACHE")
+        with pytest.raises(DatasetError, match=r"needs pooch; install it \(pip install pooch\)") as caught:
+            load("tiny")
+        assert "By hand: put these files into" in str(caught.value)
     place(folders[0])
     load("tiny")
 
