@@ -72,9 +72,9 @@ def load(name: str, *, progress: bool = True, **preparation: Any) -> Dataset:
     Raises
     ------
     DatasetError
-        There is no dataset of that name, or no such setting, or its files cannot be had, or one in
-        ``$COSNORM_DATA`` is damaged. The message says how to mend it. Damaged files of the cache are
-        renamed to ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
+        There is no dataset of that name, or no such setting, or its files cannot be obtained, or one in
+        ``$COSNORM_DATA`` is damaged. The message says what to do. Damaged files of the cache are renamed
+        to ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
     """
     source = _source(name)
     settings = source.settings(preparation)

@@ -16,7 +16,7 @@ State = Literal["embedded", "ready", "missing", "damaged"]
 
 
 class DatasetError(RuntimeError):
-    """A dataset cannot be had. The message names the file, what is wrong with it, and what to do."""
+    """A dataset cannot be obtained. The message names the file, what is wrong with it, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,13 +63,11 @@ def mirrors(official: dict[str, bytes]) -> Iterator[Mirrors]:
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """An empty ``$COSNORM_DATA`` and a ``$COSNORM_CACHE`` that does not exist yet; no npm, no proxy."""
-    data, cache, programs = tmp_path / "data", tmp_path / "cache", tmp_path / "bin"
+    """An empty ``$COSNORM_DATA`` and a ``$COSNORM_CACHE`` that does not exist yet; no proxy."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
-    programs.mkdir()
     monkeypatch.setenv("COSNORM_DATA", str(data))
     monkeypatch.setenv("COSNORM_CACHE", str(cache))
-    monkeypatch.setenv("PATH", str(programs))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return data, cache
@@ -79,12 +77,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 def cache(folders: tuple[Path, Path]) -> Path:
     """Where the tiny dataset's files lie in the cache."""
     return folders[1] / "tiny"
-
-
-@pytest.fixture
-def programs(folders: tuple[Path, Path], tmp_path: Path) -> Path:
-    """The only folder in ``$PATH``."""
-    return tmp_path / "bin"
 
 
 @pytest.fixture

@@ -101,25 +101,16 @@ def test_the_archive_is_left_alone_when_its_files_are_there(
     assert asked(mirrors) == [("good", LABELS)]
 
 
-def test_resumed_after_a_break(
-    archived: Callable[..., Source], good: bytes, cache: Path, mirrors: Mirrors
+@pytest.mark.parametrize("begun", ["right", "wrong"])
+def test_a_part_that_was_begun(
+    begun: str, archived: Callable[..., Source], good: bytes, cache: Path, mirrors: Mirrors
 ) -> None:
+    """It is completed; if that makes something else than the archive, it is begun again."""
     archived(good, "good")
     cache.mkdir(parents=True)
-    (cache / f"{NAME}.part").write_bytes(good[:100])
+    (cache / f"{NAME}.part").write_bytes(good[:100] if begun == "right" else bytes(100))
     load("tiny", progress=False)
-    assert mirrors.ranges("good")[0] == "bytes=100-"
-    assert left(cache) == [".lock", IMAGES, LABELS]
-
-
-def test_a_part_of_something_else_is_begun_anew(
-    archived: Callable[..., Source], good: bytes, cache: Path, mirrors: Mirrors
-) -> None:
-    archived(good, "good")
-    cache.mkdir(parents=True)
-    (cache / f"{NAME}.part").write_bytes(bytes(100))
-    load("tiny", progress=False)
-    assert mirrors.ranges("good")[:2] == ["bytes=100-", None]
+    assert mirrors.ranges("good") == ["bytes=100-", *([None] if begun == "wrong" else []), None]
     assert left(cache) == [".lock", IMAGES, LABELS]
 
 
@@ -128,6 +119,7 @@ BAD_MIRRORS = [
     ("page", "brought a damaged archive"),
     ("endless", "sends more than 1000000 bytes"),
     ("breaking_at_once", "broke off"),
+    ("nobody", "cannot be reached"),
 ]
 
 
@@ -140,7 +132,7 @@ def test_the_next_mirror(
     mirrors: Mirrors,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    archived(good, behaviour, "good")
+    archived(good, "http://127.0.0.1:1/nobody/" if behaviour == "nobody" else behaviour, "good")
     load("tiny")
     assert ("good", NAME) in asked(mirrors)
     noted = [line for line in capsys.readouterr().err.splitlines() if f"/{behaviour}/{NAME}" in line]
@@ -151,14 +143,6 @@ def test_a_mirror_that_does_not_say_the_size(archived: Callable[..., Source], go
     """Every file inside is verified, so it is as good as another."""
     archived(good, "reticent")
     load("tiny", progress=False)
-
-
-def test_a_server_that_is_not_there(
-    archived: Callable[..., Source], good: bytes, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archived(good, "http://127.0.0.1:1/", "good")
-    load("tiny", progress=False)
-    assert asked(mirrors) == [("good", NAME), ("good", LABELS)]
 
 
 def test_larger_than_it_can_be(archived: Callable[..., Source], good: bytes, cache: Path) -> None:
@@ -218,14 +202,4 @@ def test_nothing_is_written_by_name(
     load("tiny", progress=False)
     assert not outside.exists()
     assert left(cache) == [".lock", IMAGES, LABELS]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "cache", "data"]
-
-
-def test_what_a_killed_process_left_is_swept(
-    archived: Callable[..., Source], good: bytes, cache: Path
-) -> None:
-    archived(good, "good")
-    cache.mkdir(parents=True)
-    (cache / f".{IMAGES}.123.part").write_bytes(b"half")
-    load("tiny", progress=False)
-    assert left(cache) == [".lock", IMAGES, LABELS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]

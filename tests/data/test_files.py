@@ -205,29 +205,32 @@ def test_the_message_says_the_manual_way(register: Register, cache: Path) -> Non
     assert "$COSNORM_DATA" in text
 
 
-def test_a_folder_in_a_files_place(folders: Folders, register: Register, place: Place) -> None:
+def locked(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0)
+
+
+IN_THE_WAY = [
+    (lambda path, content: path.mkdir(), "is not a regular file"),
+    (lambda path, content: path.symlink_to("nowhere"), "cannot be read"),
+    pytest.param(
+        locked,
+        "cannot be read",
+        marks=pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("put", "message"), IN_THE_WAY)
+def test_something_else_in_a_files_place(
+    put: Callable[[Path, bytes], None], message: str, folders: Folders, register: Register, place: Place
+) -> None:
     register("good")
     path = place(folders[0]) / IMAGES
+    content = path.read_bytes()
     path.unlink()
-    path.mkdir()
-    with pytest.raises(DatasetError, match="is not a regular file"):
-        load("tiny")
-
-
-def test_a_dangling_link(folders: Folders, register: Register, place: Place) -> None:
-    register("good")
-    path = place(folders[0]) / IMAGES
-    path.unlink()
-    path.symlink_to(folders[0] / "nowhere")
-    with pytest.raises(DatasetError, match="cannot be read"):
-        load("tiny")
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
-def test_an_unreadable_file(folders: Folders, register: Register, place: Place) -> None:
-    register("good")
-    (place(folders[0]) / IMAGES).chmod(0)
-    with pytest.raises(DatasetError, match="cannot be read"):
+    put(path, content)
+    with pytest.raises(DatasetError, match=message):
         load("tiny")
 
 
