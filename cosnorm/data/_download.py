@@ -1,8 +1,9 @@
-"""Download what is missing of a dataset: from one mirror after the other, and nothing unverified is used.
+"""Download the files of a dataset that are missing, from one mirror after the other.
 
-pooch checks the hash of a file and puts it in place. It knows one address per file, though, and starts again
-when a connection breaks, so the loop over the mirrors is here, and a downloader for pooch that resumes: the
-files have up to 180 MB.
+pooch checks the hash of a file and puts it in place. However, it knows only one address per file, it starts
+again when a connection breaks, and its own downloader unpacks a .gz file that a server takes for a compressed
+answer. Because the files have up to 180 MB and several mirrors, the loop over the mirrors is here, and so is
+a downloader that resumes.
 """
 
 from __future__ import annotations
@@ -59,9 +60,8 @@ def obtain(source: Source, progress: bool) -> Inspection:
     with _locked(folder, on_wait) as exclusive:
         found = inspect(source)
         notes = [_set_aside(damage, progress) for damage in found.damaged if damage.in_cache]
-        notes += _fetch(
-            source, found.missing, folder, "part" if exclusive else f"part-{os.getpid()}", progress
-        )
+        suffix = "part" if exclusive else f"part-{os.getpid()}"
+        notes += _fetch(source, found.missing, folder, suffix, progress)
         found = inspect(source)
         if found.missing:
             raise DatasetError(_cannot(source, found, folder, notes))
@@ -298,12 +298,16 @@ def _get(
         else:
             download = _Resuming(part, item.name, item.size, item.size, patience, show)
             place = partial(_place_file, url, item, download)
-        try:
-            place()
-        except WrongContentError:
-            if not begun:
-                raise
-            place()  # something else had begun the part
+        while True:
+            try:
+                place()
+                return
+            except WrongContentError:
+                with _writing(part):
+                    part.unlink(missing_ok=True)
+                if not begun:
+                    raise
+                begun = False  # something else had begun the part: once more from the start
 
 
 def _place_file(url: str, file: SourceFile, download: _Resuming) -> None:
@@ -325,9 +329,8 @@ def _place_members(url: str, archive: Archive, packed: Sequence[SourceFile], dow
             _unpack(members, archive, packed, download.part.parent)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise WrongContentError(f"brought a damaged archive ({error})") from error
-    finally:
-        with _writing(download.part):
-            download.part.unlink()
+    with _writing(download.part):
+        download.part.unlink()
 
 
 def _unpack(members: tarfile.TarFile, archive: Archive, packed: Sequence[SourceFile], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cosnorm.data import DATASETS, DatasetError, load
+from cosnorm.data import DATASETS, DatasetError, _download, load
 from cosnorm.data._files import Archive, Source
 
 from .conftest import IMAGES, LABELS
@@ -186,6 +187,29 @@ def test_an_archive_that_is_of_no_use(
     assert IMAGES not in left(cache)
     archived(good, "good")
     load("tiny", progress=False)
+    assert left(cache) == [".lock", IMAGES, LABELS]
+
+
+def test_a_disk_that_is_full_of_the_archive(
+    archived: Callable[..., Source],
+    good: bytes,
+    cache: Path,
+    mirrors: Mirrors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The archive is kept, so that the next run need not download it again."""
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archived(good, "good")
+    with monkeypatch.context() as patch:
+        patch.setattr(_download, "atomic", full)
+        with pytest.raises(DatasetError, match=r"gz: No space left on device; free some space"):
+            load("tiny", progress=False)
+    assert left(cache) == [".lock", f"{NAME}.part"]
+    load("tiny", progress=False)
+    assert mirrors.ranges("good") == [None, f"bytes={len(good)}-", None]
     assert left(cache) == [".lock", IMAGES, LABELS]
 
 
