@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cosnorm.data.dataset import Dataset, DatasetError, drawn
 from cosnorm.data.rows import SparseRows
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+#: A ``scipy.sparse.csr_array``: scipy is imported only where text is loaded, and has no types of its own.
+CsrArray: TypeAlias = Any
 
 BATCH = 100  # the paper's batch size, of which the documents left are to be a multiple
 
@@ -102,7 +102,7 @@ def _check(name: str, value: object, hint: type) -> None:
 class Documents(NamedTuple):
     """Documents as a sparse matrix with one row per document, and their classes."""
 
-    matrix: csr_array
+    matrix: CsrArray
     targets: NDArray[np.int64]
 
 
@@ -162,7 +162,7 @@ def prepare(train: Documents, test: Documents, settings: TextPreparation) -> tup
     return Documents(features[0], train.targets), Documents(features[1], test.targets)
 
 
-def _chosen_words(train: csr_array, test: csr_array, settings: TextPreparation) -> NDArray[np.intp]:
+def _chosen_words(train: CsrArray, test: CsrArray, settings: TextPreparation) -> NDArray[np.intp]:
     frequency = _document_frequency(train)
     if settings.count_on == "all":
         frequency = frequency + _document_frequency(test)
@@ -175,7 +175,7 @@ def _chosen_words(train: csr_array, test: csr_array, settings: TextPreparation) 
     return words
 
 
-def _document_frequency(matrix: csr_array) -> NDArray[np.intp]:
+def _document_frequency(matrix: CsrArray) -> NDArray[np.intp]:
     return np.bincount(matrix.indices, minlength=matrix.shape[1])
 
 
@@ -185,7 +185,7 @@ def _dropped(part: Documents, seed: int) -> Documents:
     return Documents(part.matrix[left], part.targets[left])
 
 
-def _idf(train: csr_array, formula: str) -> NDArray[np.float64]:
+def _idf(train: CsrArray, formula: str) -> NDArray[np.float64]:
     """The weight of each word; 0 where no training document has it."""
     total, frequency = train.shape[0], _document_frequency(train)
     seen = np.maximum(frequency, 1)
@@ -193,7 +193,7 @@ def _idf(train: csr_array, formula: str) -> NDArray[np.float64]:
     return np.where(frequency > 0, weights, 0.0)
 
 
-def _tf_idf(counts: csr_array, weights: NDArray[np.float64], settings: TextPreparation) -> csr_array:
+def _tf_idf(counts: CsrArray, weights: NDArray[np.float64], settings: TextPreparation) -> CsrArray:
     """TF-IDF, and every document's length as wanted. Entries that would be zero are left out."""
     matrix, entries = counts.copy(), np.diff(counts.indptr)
     if settings.tf == "log":
@@ -207,7 +207,7 @@ def _tf_idf(counts: csr_array, weights: NDArray[np.float64], settings: TextPrepa
     return matrix.astype(np.float32)
 
 
-def _row_sums(matrix: csr_array) -> NDArray[np.float64]:
+def _row_sums(matrix: CsrArray) -> NDArray[np.float64]:
     # Not matrix.sum(axis=1), which adds in another order: the records were made with these roundings.
     return matrix @ np.ones(matrix.shape[1])
 
@@ -217,7 +217,7 @@ def _reciprocals(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0, dtype=np.float64)
 
 
-def _rows(matrix: csr_array) -> SparseRows:
+def _rows(matrix: CsrArray) -> SparseRows:
     return SparseRows(
         matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int64), matrix.shape[1]
     )
