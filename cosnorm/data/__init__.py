@@ -92,11 +92,6 @@ def preparation(name: str, **given: Any) -> dict[str, Any]:
     With ``Dataset.sha256``, which covers what the data was read from, it says exactly what ``load`` gives.
     Empty for a dataset that has no settings. All values are numbers, strings and booleans.
 
-    Raises
-    ------
-    DatasetError
-        There is no dataset of that name, or no such setting, or it does not take such a value.
-
     Examples
     --------
     >>> from cosnorm import data
@@ -126,13 +121,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
 
 def status(name: str) -> DatasetStatus:
-    """Where a dataset's files are and whether every byte of them is right. Downloads and changes nothing.
-
-    Raises
-    ------
-    DatasetError
-        There is no dataset of that name.
-    """
+    """Where a dataset's files are and whether every byte of them is right. Downloads and changes nothing."""
     source = _source(name)
     try:
         if source.embedded:

@@ -11,9 +11,9 @@ follows that of the Python Software Foundation. Each licence comes with the libr
 
 A word is a run of at least three letters, in lower case; lines of examples (``>>>``) and directives (``..``)
 do not count, nor do the words that name a library or a class, nor those that one docstring alone has. Only
-docstrings with at least 20 different words are there, at most 220 a class, drawn at random. Of any two whose
-sets of words overlap by more than 60 % (intersection over union) one was left out, so that no inherited or
-copied docstring is in both the training and the test set, the latter being every fifth of a class.
+docstrings with at least 20 different words are there, at most 220 per class, drawn at random. Of any two
+whose sets of words overlap by more than 60 % (intersection over union) one was left out, so that no inherited
+or copied docstring is in both the training and the test set, the latter being every fifth of a class.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ TYPES = {
     "lengths": np.uint16,  # how many different words each docstring has
     "targets": np.uint8,  # the class of each docstring, ascending
     "test": np.bool_,  # whether it is for testing
-    "vocabulary": np.uint8,  # the words in ascending order, as text, a line each
-    "names": np.uint8,  # where each docstring comes from, as text, a line each
+    "vocabulary": np.uint8,  # the words in ascending order, as text, one per line
+    "names": np.uint8,  # where each docstring comes from, as text, one per line
 }
 
 

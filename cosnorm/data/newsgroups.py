@@ -2,7 +2,7 @@
 
 The bags of words that J. Rennie's page http://qwone.com/~jason/20Newsgroups/ offers for MATLAB; the texts
 were collected by K. Lang ("NewsWeeder: Learning to filter netnews", ICML 1995). Files are lines
-``document word count``, all from 1, and one line a document with the number of its group. The archive there
+``document word count``, all from 1, and one line per document with the number of its group. The archive there
 has the files in ``20news-bydate/matlab``; ``vocabulary.txt`` lies beside it. None of these addresses could
 be reached when this was written: the hashes are those of a copy whose numbers of lines, 1 467 345 and
 967 874, are those that others state for the official files, and the download was tried on a local server
