@@ -1,31 +1,37 @@
-"""Text files that are either complete or not there, even if the process is killed or the power fails."""
+"""Files that are either complete or not there, even if the process is killed or the power fails."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, and its folder if there is none; no half-written file is left under its name.
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name when the block ends without an error.
 
-    Raises
-    ------
-    OSError
-        If the folder or the file cannot be written.
+    The folder is made if there is none. Raises :class:`OSError` if the folder or the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 as :func:`atomic` does."""
+    with atomic(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def _sync_folder(folder: Path) -> None:

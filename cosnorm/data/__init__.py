@@ -15,11 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cosnorm.data import _obtain, _status, cifar10, cifar100, digits, docstrings, mnist, newsgroups, svhn
-from cosnorm.data._source import Source
-from cosnorm.data._text import TextPreparation
+from cosnorm.data import digits, docstrings, images, newsgroups
+from cosnorm.data._download import obtain
+from cosnorm.data._files import Inspection, Source, inspect
 from cosnorm.data.dataset import Dataset, DatasetError, DatasetStatus
 from cosnorm.data.rows import SparseRows
+from cosnorm.data.text import TextPreparation
 
 __all__ = [
     "DATASETS",
@@ -40,11 +41,11 @@ DATASETS: dict[str, Source] = {
     for source in (
         digits.SOURCE,
         docstrings.SOURCE,
-        mnist.SOURCE,
+        images.MNIST,
         newsgroups.SOURCE,
-        cifar10.SOURCE,
-        cifar100.SOURCE,
-        svhn.SOURCE,
+        images.CIFAR10,
+        images.CIFAR100,
+        images.SVHN,
     )
 }
 """Every dataset by its name, in the order in which they are listed."""
@@ -71,13 +72,13 @@ def load(name: str, *, progress: bool = True, **preparation: Any) -> Dataset:
     Raises
     ------
     DatasetError
-        There is no dataset of that name, or no such setting, or its files cannot be had, or one in
-        ``$COSNORM_DATA`` is damaged. The message says how to mend it. Damaged files of the cache are
-        renamed to ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
+        There is no dataset of that name, or no such setting, or its files cannot be obtained, or one in
+        ``$COSNORM_DATA`` is damaged. The message says what to do. Damaged files of the cache are renamed
+        to ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
     """
     source = _source(name)
     settings = source.settings(preparation)
-    contents = {} if source.embedded else _obtain.obtain(source, progress).contents
+    contents = {} if source.embedded else obtain(source, progress).contents
     try:
         return source.parse(contents, *settings)
     except ValueError as error:
@@ -90,11 +91,6 @@ def preparation(name: str, **given: Any) -> dict[str, Any]:
 
     With ``Dataset.sha256``, which covers what the data was read from, it says exactly what ``load`` gives.
     Empty for a dataset that has no settings. All values are numbers, strings and booleans.
-
-    Raises
-    ------
-    DatasetError
-        There is no dataset of that name, or no such setting, or it does not take such a value.
 
     Examples
     --------
@@ -121,18 +117,36 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     source = _source(name)
     if source.embedded:
         raise DatasetError(f"{source.name} is embedded: there is nothing to fetch, cosnorm.data.load has it")
-    return next(iter(_obtain.obtain(source, progress).paths.values())).parent
+    return next(iter(obtain(source, progress).paths.values())).parent
 
 
 def status(name: str) -> DatasetStatus:
-    """Where a dataset's files are and whether every byte of them is right. Downloads and changes nothing.
+    """Where a dataset's files are and whether every byte of them is right. Downloads and changes nothing."""
+    source = _source(name)
+    try:
+        if source.embedded:
+            source.parse({}, *source.settings({}))
+            return DatasetStatus(source.name, None, "embedded", f"{source.title}: no files needed")
+        return _status_of_files(source, inspect(source))
+    except DatasetError as error:
+        return DatasetStatus(source.name, None, "missing", str(error))
 
-    Raises
-    ------
-    DatasetError
-        There is no dataset of that name.
-    """
-    return _status.status(_source(name))
+
+def _status_of_files(source: Source, found: Inspection) -> DatasetStatus:
+    lost = [damage for damage in found.damaged if damage.file in found.missing]
+    if lost:
+        lines = [str(damage) for damage in lost]
+        return DatasetStatus(source.name, lost[0].path.parent, "damaged", "\n".join(lines))
+    folders = list(dict.fromkeys(path.parent for path in found.paths.values()))
+    if found.missing:
+        names = ", ".join(file.name for file in found.missing)
+        size = sum(file.size for file in found.missing) / 1e6
+        detail = f"missing: {names} ({size:.1f} MB); python -m cosnorm data {source.name} downloads them"
+        return DatasetStatus(source.name, folders[0] if folders else None, "missing", detail)
+    lines = [f"{source.title}: {len(source.files)} files, each with its official sha256"]
+    lines += [f"files in {folder}" for folder in folders] if len(folders) > 1 else []
+    lines += [f"not used: {damage}" for damage in found.damaged]
+    return DatasetStatus(source.name, folders[0], "ready", "\n".join(lines))
 
 
 def _source(name: str) -> Source:

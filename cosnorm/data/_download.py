@@ -1,38 +1,246 @@
-"""One file from one web server: time-outs, resumption, and no trust in what the server says."""
+"""Download the files of a dataset that are missing, from one mirror after the other.
+
+pooch checks the hash of a file and puts it in place. However, it knows only one address per file, it starts
+again when a connection breaks, and its own downloader unpacks a .gz file that a server takes for a compressed
+answer. Because the files have up to 180 MB and several mirrors, the loop over the mirrors is here, and so is
+a downloader that resumes.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import http.client
+import os
 import re
 import ssl
+import sys
+import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from cosnorm.data._disk import writing
+from filelock import FileLock, Timeout
+
+from cosnorm._atomic import atomic
+from cosnorm.data._files import (
+    CACHE_VARIABLE,
+    DATA_VARIABLE,
+    Archive,
+    Damage,
+    Inspection,
+    Source,
+    SourceFile,
+    cache_folder,
+    inspect,
+)
+from cosnorm.data.dataset import DatasetError
 
 BLOCK = 1 << 16
-_HEADERS = {"User-Agent": "cosnorm (+https://arxiv.org/abs/1702.05870)", "Accept-Encoding": "identity"}
+HEADERS = {"User-Agent": "cosnorm (+https://arxiv.org/abs/1702.05870)", "Accept-Encoding": "identity"}
+
+
+def obtain(source: Source, progress: bool) -> Inspection:
+    """Every file of a dataset, verified; those that are missing are downloaded into the cache first."""
+    found = inspect(source)
+    if not found.missing:
+        return found
+    _refuse_damage(source, found)
+    folder = _cache(source)
+
+    def on_wait() -> None:
+        say(f"another process is fetching {source.name} into {folder}; waiting for it", progress)
+
+    with _locked(folder, on_wait) as exclusive:
+        found = inspect(source)
+        notes = [_set_aside(damage, progress) for damage in found.damaged if damage.in_cache]
+        suffix = "part" if exclusive else f"part-{os.getpid()}"
+        notes += _fetch(source, found.missing, folder, suffix, progress)
+        found = inspect(source)
+        if found.missing:
+            raise DatasetError(_cannot(source, found, folder, notes))
+        if exclusive:
+            _sweep(folder)
+    return found
+
+
+def say(message: str, shown: bool) -> None:
+    """Write one line to standard error."""
+    if shown:
+        print(f"cosnorm: {message}", file=sys.stderr, flush=True)
+
+
+# What the user is told
+
+
+def _refuse_damage(source: Source, found: Inspection) -> None:
+    """The files in ``$COSNORM_DATA`` are the user's: they are neither changed nor silently passed over."""
+    theirs = [damage for damage in found.damaged if not damage.in_cache and damage.file in found.missing]
+    if theirs:
+        lines = [f"  {damage}" for damage in theirs]
+        raise DatasetError(
+            "\n".join(
+                [
+                    f"{source.name}: a file in ${DATA_VARIABLE} is not the official one:",
+                    *lines,
+                    f"Replace it; or remove it, or unset ${DATA_VARIABLE}, to have it downloaded.",
+                    _by_hand(source, [damage.file for damage in theirs], None),
+                ]
+            )
+        )
+
+
+def _cannot(source: Source, found: Inspection, folder: Path, notes: Sequence[str]) -> str:
+    names = ", ".join(file.name for file in found.missing)
+    reasons = [f"  {note}" for note in notes]
+    hint = "Run it again when the network is back: what has arrived is kept, and the download goes on there."
+    return "\n".join(
+        [f"{source.name}: cannot get {names}:", *reasons, hint, _by_hand(source, found.missing, folder)]
+    )
+
+
+def _by_hand(source: Source, files: Sequence[SourceFile], folder: Path | None) -> str:
+    places = [] if folder is None else [str(folder)]
+    places += [f"the folder {name} of one that ${DATA_VARIABLE} names" for name in source.folders[:1]]
+    lines = [f"By hand: put these files into {', or into '.join(places)}:"]
+    for file in files:
+        lines.append(f"  {file}")
+        lines += [f"    or in its place {file.plain}"] if file.plain else []
+    lines += [f"They can be had from {mirror}" for mirror in source.mirrors]
+    if source.archive is not None:
+        names = ", ".join(file.name for file in files if file.name in source.archive.files)
+        lines += [f"where the archive {source.archive} holds {names}"] if names else []
+    return "\n".join(lines)
+
+
+@contextmanager
+def _bar(name: str, shown: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error; yields a function that takes how many bytes there are, and of how many."""
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError:
+        say(f"downloading {name}", shown)
+        yield lambda count, size: None
+        return
+    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not shown) as display:
+
+        def show(count: int, size: int | None) -> None:
+            if count < display.n:
+                display.reset()
+            display.total = size or display.total
+            display.update(count - display.n)
+            display.leave = count == size
+
+        yield show
+
+
+# The cache folder
+
+
+def _cache(source: Source) -> Path:
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        hint = f"{source.name}: a download needs pooch; install it (pip install pooch)"
+        raise DatasetError(f"{hint}\n{_by_hand(source, source.files, cache_folder())}") from error
+    pooch.get_logger().setLevel("WARNING")  # its notes on what it does would only repeat ours
+    return Path(cache_folder() or pooch.os_cache("cosnorm")) / source.name
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn every failure to write ``path`` into a :class:`DatasetError` that says how to go on.
+
+    Only code that writes may stand inside: a failing connection is an :class:`OSError` too.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "free some space and run it again: what has arrived is kept and will be resumed"
+        else:
+            advice = f"make the folder writable, or set ${CACHE_VARIABLE} to one that is"
+        raise DatasetError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
+def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
+    """Hold the folder against other processes; wait for one that holds it, after calling ``on_wait`` once.
+
+    Yields False on a file system without locks: then the processes must not share the parts of files.
+    """
+    path = folder / ".lock"
+    with _writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    lock = FileLock(path)
+    try:
+        exclusive = _acquire(lock, on_wait)
+        yield exclusive
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, on_wait: Callable[[], None]) -> bool:
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+    except OSError:
+        return False
+    return True
+
+
+def _set_aside(damage: Damage, progress: bool) -> str:
+    """Rename a damaged file to ``<name>.damaged-<n>``, the first n that is free."""
+    path, number = damage.path, 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    with _writing(aside):
+        path.rename(aside)
+    note = f"{damage}; kept as {aside.name}"
+    say(note, progress)
+    return note
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what interrupted runs have left, now that nothing is missing and nobody else is at work here."""
+    with _writing(folder):
+        for pattern in ("*.part", "*.part-[0-9]*", "tmp*"):  # the last are pooch's
+            for left in folder.glob(pattern):
+                left.unlink()
+
+
+# Mirrors
 
 
 class MirrorError(Exception):
-    """This mirror does not give the file; another may."""
+    """A mirror does not give what it was asked for, but another one may."""
 
 
 class UnreachableError(MirrorError):
-    """This mirror gives no answer, and will give none for another file."""
+    """A mirror does not answer, so it need not be asked for other files."""
 
 
 class BrokenOffError(MirrorError):
-    """This mirror gave a part of the file; asked again it may give the rest."""
+    """A mirror gave a part of a file, and may give the rest if it is asked again."""
+
+
+class WrongContentError(MirrorError):
+    """A mirror gave something else than the official file."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """When to give a server up: ``timeout`` s of silence, or below ``slowest`` bytes/s after ``grace`` s."""
+    """When to give up: after ``timeout`` s of silence, or below ``slowest`` bytes/s after ``grace`` s."""
 
     timeout: float = 20.0
     grace: float = 30.0
@@ -43,113 +251,202 @@ class Patience:
 PATIENCE = Patience()
 
 
-def download(url: str, part: Path, size: int, show: Callable[[int], None], patience: Patience) -> None:
-    """Bring the file ``part`` to ``size`` bytes, going on from those it has.
+def _fetch(
+    source: Source, missing: Sequence[SourceFile], folder: Path, suffix: str, progress: bool
+) -> list[str]:
+    """Ask the mirrors in turn for what is missing; returns what went wrong on the way, one line each.
 
-    The content is not checked: that is for the caller, who knows the hash. Raises MirrorError, with
-    the bytes that did arrive kept in ``part``, and DatasetError where the disk refuses them.
+    A part that one mirror leaves behind is completed by the next one, or by the next run. The last mirror may
+    be slow.
     """
-    for attempt in range(1, patience.attempts + 1):
-        try:
-            _request(url, part, size, show, patience)
-            return
-        except BrokenOffError:
-            if attempt == patience.attempts:
-                raise
+    notes: list[str] = []
+    mirrors, archive = list(source.mirrors), source.archive
+    packed = [file for file in missing if archive is not None and file.name in archive.files]
+    items: list[SourceFile | Archive] = [file for file in missing if file not in packed]
+    if archive is not None and packed:
+        items.insert(0, archive)
+    for item in items:
+        part = folder / f"{item.name}.{suffix}"
+        for mirror in tuple(mirrors):
+            url = mirror + item.name
+            patience = replace(PATIENCE, slowest=0.0) if mirror == mirrors[-1] else PATIENCE
+            try:
+                _get(url, item, packed, part, patience, progress)
+                break
+            except MirrorError as error:
+                notes.append(f"{url} {error}")
+                say(notes[-1], progress)
+                if isinstance(error, UnreachableError):
+                    mirrors.remove(mirror)
+    return notes
 
 
-def announced_size(url: str, patience: Patience) -> int:
-    """How many bytes the server says that a file has. Raises MirrorError where it does not say."""
-    request = urllib.request.Request(url, headers=_HEADERS, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=patience.timeout, context=_trust()) as response:
-            length = response.headers.get("Content-Length", "")
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise MirrorError(f"answered {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"cannot be reached: {_explain(error, patience)}") from error
-    if not length.isdigit():
-        raise MirrorError("does not say how many bytes the file has")
-    return int(length)
-
-
-def _request(url: str, part: Path, size: int, show: Callable[[int], None], patience: Patience) -> None:
-    """Ask once, for the bytes that are missing."""
-    have = _length(part)
-    if have > size:
-        have = 0
-    show(have)
-    if have == size:
-        return
-    headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
-    answered = False
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=patience.timeout, context=_trust()) as response:
-            answered = True
-            start = _start(response, have, size)
-            _receive(response, part, start, size, show, patience)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            with writing(part):
-                part.unlink()
-            raise BrokenOffError("cannot resume") from error
-        raise MirrorError(f"answered {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        kind = BrokenOffError if _length(part) > have else UnreachableError
-        what = "broke off" if answered else "cannot be reached"
-        raise kind(f"{what}: {_explain(error, patience)}") from error
-    if _length(part) < size:
-        kind = BrokenOffError if _length(part) > have else MirrorError
-        raise kind(f"broke off after {_length(part)} of {size} bytes")
-
-
-def _start(response: http.client.HTTPResponse, have: int, size: int) -> int:
-    """The position of the answer's first byte in the file; refuses an answer of another length."""
-    start, total = 0, response.headers.get("Content-Length")
-    if response.status == http.client.PARTIAL_CONTENT:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if match is None or int(match[1]) != have:
-            raise MirrorError("resumed at the wrong place")
-        start, total = have, match[2]
-    if total is not None and total.isdigit() and int(total) != size:
-        raise MirrorError(f"offers {total} bytes instead of {size}: another file, or an error page")
-    return start
-
-
-def _receive(
-    response: http.client.HTTPResponse,
+def _get(
+    url: str,
+    item: SourceFile | Archive,
+    packed: Sequence[SourceFile],
     part: Path,
-    start: int,
-    size: int,
-    show: Callable[[int], None],
     patience: Patience,
+    progress: bool,
 ) -> None:
-    """Write the answer at ``start``; never more than one block beyond ``size``."""
-    with writing(part):
-        stream = part.open("r+b" if start else "wb")
-    count, began = start, time.monotonic()
-    with stream:
-        with writing(part):
+    """Bring a file, or those that are packed in an archive, into place."""
+    begun = part.exists()
+    with _bar(item.name, progress) as show:
+        if isinstance(item, Archive):
+            download = _Resuming(part, item.name, None, item.limit, patience, show)
+            place = partial(_place_members, url, item, packed, download)
+        else:
+            download = _Resuming(part, item.name, item.size, item.size, patience, show)
+            place = partial(_place_file, url, item, download)
+        while True:
+            try:
+                place()
+                return
+            except WrongContentError:
+                with _writing(part):
+                    part.unlink(missing_ok=True)
+                if not begun:
+                    raise
+                begun = False  # something else had begun the part: once more from the start
+
+
+def _place_file(url: str, file: SourceFile, download: _Resuming) -> None:
+    import pooch
+
+    folder = download.part.parent
+    try:
+        with _writing(folder / file.name):
+            pooch.retrieve(url, f"sha256:{file.sha256}", file.name, folder, downloader=download)
+    except ValueError as error:
+        raise WrongContentError("gave a file with the wrong sha256") from error
+
+
+def _place_members(url: str, archive: Archive, packed: Sequence[SourceFile], download: _Resuming) -> None:
+    """Take the wanted files out of an archive. Nothing is unpacked under a name that the archive chose."""
+    download.fill(url)
+    try:
+        with tarfile.open(download.part, "r:gz") as members:
+            _unpack(members, archive, packed, download.part.parent)
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise WrongContentError(f"brought a damaged archive ({error})") from error
+    with _writing(download.part):
+        download.part.unlink()
+
+
+def _unpack(members: tarfile.TarFile, archive: Archive, packed: Sequence[SourceFile], folder: Path) -> None:
+    wanted = {f"{archive.folder}/{form.name}": form for file in packed for form in file.forms}
+    absent = {file.name for file in packed}
+    for member in members:
+        form = wanted.get(member.name.removeprefix("./"))
+        if form is None:
+            continue
+        stream = members.extractfile(member) if member.isfile() else None
+        content = stream.read(form.size + 1) if stream else b""
+        if hashlib.sha256(content).hexdigest() != form.sha256:
+            raise WrongContentError(f"holds another {form.name} than the official one")
+        with _writing(folder / form.name), atomic(folder / form.name) as file:
+            file.write(content)
+        absent -= {file.name for file in packed if form in file.forms}
+    if absent:
+        raise WrongContentError(
+            f"gave an archive without {', '.join(sorted(absent))} in its folder {archive.folder}"
+        )
+
+
+@dataclass(frozen=True)
+class _Resuming:
+    """A downloader for pooch that keeps what arrives in ``part``, and goes on from there the next time.
+
+    The ``size`` of an archive is unknown until the mirror says it, but is at most ``limit``.
+    """
+
+    part: Path
+    name: str
+    size: int | None
+    limit: int
+    patience: Patience
+    show: Callable[[int, int | None], None]
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        self.fill(url)
+        with _writing(self.part):
+            self.part.replace(output_file)
+
+    def fill(self, url: str) -> None:
+        """Complete the part, asking again as long as something arrives. Its content is not checked here."""
+        for attempt in range(1, self.patience.attempts + 1):
+            have = self._have
+            if have == self.size:
+                return
+            try:
+                self._request(url, have if have <= self.limit else 0)
+                return
+            except BrokenOffError as error:
+                if self._have == have:
+                    raise UnreachableError(*error.args) from error
+                if attempt == self.patience.attempts:
+                    raise
+
+    @property
+    def _have(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _request(self, url: str, have: int) -> None:
+        """Ask once for all bytes but the first ``have``."""
+        headers = {**HEADERS, "Range": f"bytes={have}-"} if have else HEADERS
+        request = urllib.request.Request(url, headers=headers)
+        failure = "cannot be reached"
+        try:
+            with urllib.request.urlopen(request, timeout=self.patience.timeout, context=_trust()) as response:
+                failure = "broke off"
+                self._receive(response, *self._span(response, have))
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+                with _writing(self.part):
+                    self.part.unlink()
+                raise BrokenOffError("cannot resume") from error
+            raise MirrorError(f"answered {error.code} {error.reason}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise BrokenOffError(f"{failure}: {_explain(error, self.patience)}") from error
+
+    def _span(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+        """Where the answer begins in the file, and the size of the file, which must be the right one."""
+        start, announced = 0, response.headers.get("Content-Length", "")
+        if response.status == http.client.PARTIAL_CONTENT:
+            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            if match is None or int(match[1]) != have:
+                raise MirrorError("resumed at the wrong place")
+            start, announced = have, match[2]
+        size = int(announced) if announced.isdigit() else self.size
+        if self.size not in (None, size):
+            raise MirrorError(f"offers {size} bytes instead of {self.size}: another file, or an error page")
+        if size is not None and size > self.limit:
+            raise MirrorError(f"offers {size} bytes, and {self.name} has at most {self.limit}")
+        return start, size
+
+    def _receive(self, response: http.client.HTTPResponse, start: int, size: int | None) -> None:
+        """Write the answer from ``start`` on; never more than one block beyond the size."""
+        most = self.limit if size is None else size
+        count, began = start, time.monotonic()
+        self.show(count, size)
+        with _writing(self.part):
+            stream = self.part.open("r+b" if start else "wb")
+        with stream:
             stream.seek(start)
-            stream.truncate()
-        while count <= size and (block := response.read1(BLOCK)):
-            with writing(part):
-                stream.write(block)
-                stream.flush()
-            count += len(block)
-            show(min(count, size))
-            elapsed = time.monotonic() - began
-            if elapsed > patience.grace and count - start < elapsed * patience.slowest:
-                raise MirrorError(f"is too slow: {count - start} bytes in {elapsed:.0f} s")
-    if count > size:
-        raise MirrorError(f"sends more than {size} bytes: another file, or an error page")
-
-
-def _length(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+            while count <= most and (block := response.read1(BLOCK)):
+                with _writing(self.part):
+                    stream.write(block)
+                    stream.flush()
+                count += len(block)
+                self.show(min(count, most), size)
+                elapsed = time.monotonic() - began
+                if elapsed > self.patience.grace and count - start < elapsed * self.patience.slowest:
+                    raise MirrorError(f"is too slow: {count - start} bytes in {elapsed:.0f} s")
+        if count > most:
+            raise MirrorError(f"sends more than {most} bytes: another file, or an error page")
+        if size is not None and count < size:
+            raise BrokenOffError(f"broke off after {count} of {size} bytes")
 
 
 def _explain(error: Exception, patience: Patience) -> str:
@@ -160,11 +457,9 @@ def _explain(error: Exception, patience: Patience) -> str:
 
 
 def _trust() -> ssl.SSLContext:
-    """The system's certificates, and certifi's where it is installed: some Pythons come with none."""
+    """The system's certificates, and certifi's, which come with pooch: some Pythons have none."""
+    import certifi
+
     context = ssl.create_default_context()
-    try:
-        import certifi
-    except ModuleNotFoundError:
-        return context
     context.load_verify_locations(certifi.where())
     return context

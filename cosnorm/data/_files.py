@@ -1,28 +1,117 @@
-"""Find a dataset's files and verify every byte of them. Nothing here changes the disk."""
+"""Which official files a dataset is read from, and a look for them on this machine. Changes nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cosnorm.data._disk import CACHE_VARIABLE
-from cosnorm.data._source import Source, SourceFile
-from cosnorm.data.dataset import DatasetError
+from cosnorm.data.dataset import Dataset, DatasetError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DATA_VARIABLE = "COSNORM_DATA"
+CACHE_VARIABLE = "COSNORM_CACHE"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One official file. ``plain`` is the same content in another form, such as uncompressed."""
+
+    name: str
+    size: int
+    sha256: str
+    plain: SourceFile | None = None
+
+    @property
+    def forms(self) -> tuple[SourceFile, ...]:
+        """Every form in which the file is accepted, the official one first."""
+        return (self,) if self.plain is None else (self, self.plain)
+
+    def __str__(self) -> str:
+        """One line of the table in an error message."""
+        return f"{self.name}  {self.size} bytes  sha256 {self.sha256}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive, compressed with gzip, in which the mirrors serve some of the files.
+
+    ``files`` are the names of those files, which lie in its folder ``folder``. Each file is verified as it is
+    read, so the hash of the archive itself need not be known. An archive of more than ``limit`` bytes is
+    refused.
+    """
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+    limit: int
+
+    def __str__(self) -> str:
+        """As it is named in a message."""
+        return f"{self.name} (in its folder {self.folder})"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that is particular to one dataset.
+
+    ``parse`` takes the content of every file by its official name, in the form in which the file was found.
+    The contents have been verified by then, so it need not check them again. An embedded dataset has no
+    files. ``mirrors`` are base addresses, tried in order: the address of a file is base + name, unless the
+    file comes in the ``archive``. ``folders`` are the places below ``$COSNORM_DATA`` where the files may lie,
+    "." being that folder itself. ``preparation`` is the dataclass of the settings that ``parse`` takes as its
+    second argument, if there are any.
+    """
+
+    name: str
+    title: str
+    parse: Callable[..., Dataset]
+    files: tuple[SourceFile, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    archive: Archive | None = None
+    preparation: type[DataclassInstance] | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the data needs no files at all."""
+        return not self.files
+
+    def settings(self, given: Mapping[str, Any]) -> tuple[DataclassInstance, ...]:
+        """What ``parse`` takes after the contents: the full settings, or nothing."""
+        known = [] if self.preparation is None else [field.name for field in fields(self.preparation)]
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            there = f"there are: {', '.join(known)}" if known else "it has none"
+            raise DatasetError(f"{self.name} has no setting {', '.join(unknown)} of its preparation; {there}")
+        if self.preparation is None:
+            return ()
+        try:
+            return (self.preparation(**given),)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{self.name}: {error}") from error
+
+
+def combined_sha256(files: Iterable[SourceFile]) -> str:
+    """One SHA-256 for several files: that of the lines that ``sha256sum`` prints, sorted by name."""
+    lines = [f"{file.sha256}  {file.name}\n" for file in sorted(files, key=lambda file: file.name)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that is there under the right name and cannot be used. ``ours``: it lies in the cache."""
+    """A file with the right name that cannot be used, and whether it lies in the cache."""
 
     file: SourceFile
     path: Path
     reason: str
-    ours: bool
+    in_cache: bool
 
     def __str__(self) -> str:
         """What is wrong, for a person."""
@@ -31,32 +120,16 @@ class Damage:
 
 @dataclass
 class Inspection:
-    """What a look at all the places has found, each sound file with its verified content."""
+    """Which files were found, each with its verified content, and which are damaged or missing."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
     damaged: list[Damage] = field(default_factory=list)
     missing: list[SourceFile] = field(default_factory=list)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every file was found, and sound."""
-        return not self.missing
-
-
-def data_folder() -> Path | None:
-    """The folder named by ``$COSNORM_DATA``, or None. Raises DatasetError when it is not a folder."""
-    value = os.environ.get(DATA_VARIABLE, "")
-    if not value:
-        return None
-    folder = Path(value).expanduser().absolute()
-    if not folder.is_dir():
-        raise DatasetError(f"${DATA_VARIABLE} names {folder}, which is not a folder; correct it, or unset it")
-    return folder
-
 
 def cache_folder() -> Path | None:
-    """``$COSNORM_CACHE``, or the platform's folder for caches; None when pooch is not there to say which."""
+    """``$COSNORM_CACHE``, or the platform's folder for caches; None if pooch is not there to name it."""
     value = os.environ.get(CACHE_VARIABLE, "")
     if value:
         return Path(value).expanduser().absolute()
@@ -68,8 +141,8 @@ def cache_folder() -> Path | None:
 
 
 def inspect(source: Source) -> Inspection:
-    """Look for every file in ``$COSNORM_DATA``, then in the cache. Changes nothing on disk."""
-    data, cache = data_folder(), cache_folder()
+    """Look for every file in ``$COSNORM_DATA``, then in the cache."""
+    data, cache = _data_folder(), cache_folder()
     places = [] if data is None else [(data / folder, False) for folder in source.folders]
     if cache is not None:
         places.append((cache / source.name, True))
@@ -79,23 +152,32 @@ def inspect(source: Source) -> Inspection:
     return found
 
 
+def _data_folder() -> Path | None:
+    value = os.environ.get(DATA_VARIABLE, "")
+    if not value:
+        return None
+    folder = Path(value).expanduser().absolute()
+    if not folder.is_dir():
+        raise DatasetError(f"${DATA_VARIABLE} names {folder}, which is not a folder; correct it, or unset it")
+    return folder
+
+
 def _look_for(file: SourceFile, places: list[tuple[Path, bool]], found: Inspection) -> None:
-    for folder, ours in places:
+    for folder, in_cache in places:
         for form in file.forms:
             path = folder / form.name
             if not os.path.lexists(path):
                 continue
             try:
-                found.contents[file.name] = read_verified(path, form)
+                found.contents[file.name] = _read_verified(path, form)
                 found.paths[file.name] = path
                 return
             except ValueError as error:
-                found.damaged.append(Damage(file, path, str(error), ours))
+                found.damaged.append(Damage(file, path, str(error), in_cache))
     found.missing.append(file)
 
 
-def read_verified(path: Path, form: SourceFile) -> bytes:
-    """The whole content of a file. Raises :class:`ValueError` that says why it is not the official one."""
+def _read_verified(path: Path, form: SourceFile) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

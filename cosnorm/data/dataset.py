@@ -10,14 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._draw import drawn
 from cosnorm.data.rows import SparseRows
 
 State = Literal["embedded", "ready", "missing", "damaged"]
 
 
 class DatasetError(RuntimeError):
-    """A dataset cannot be had. The message names the file, what is wrong with it, and what to do."""
+    """A dataset cannot be obtained. The message names the file, what is wrong with it, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +127,13 @@ class DatasetStatus:
     location: Path | None
     state: State
     detail: str
+
+
+def drawn(count: int, total: int, seed: int) -> NDArray[np.int64]:
+    """``count`` of the numbers from 0 to ``total`` - 1, drawn without replacement, in ascending order.
+
+    They are those with the smallest of ``total`` raw words of NumPy's PCG64. Unlike the methods of
+    ``Generator``, its stream is guaranteed to stay the same (NumPy enhancement proposal 19), so the choice is
+    the same on every machine and with every version of NumPy.
+    """
+    return np.sort(np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:count])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._source import Source
+from cosnorm.data._files import Source
 from cosnorm.data.dataset import Dataset, DatasetError
 
 CLASSES = tuple("0123456789")
@@ -33,7 +33,7 @@ def is_test(targets: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def parse(contents: Mapping[str, bytes]) -> Dataset:
+def _parse(contents: Mapping[str, bytes]) -> Dataset:
     """Make the dataset; ``contents`` is empty, for the data is embedded.
 
     Its ``sha256`` covers the 1797 x 64 pixels and then the 1797 labels, one byte each, in the order
@@ -67,4 +67,4 @@ def parse(contents: Mapping[str, bytes]) -> Dataset:
     )
 
 
-SOURCE = Source(name="digits", title="scikit-learn's embedded 8 x 8 digits", parse=parse)
+SOURCE = Source(name="digits", title="scikit-learn's embedded 8 x 8 digits", parse=_parse)

@@ -11,9 +11,9 @@ follows that of the Python Software Foundation. Each licence comes with the libr
 
 A word is a run of at least three letters, in lower case; lines of examples (``>>>``) and directives (``..``)
 do not count, nor do the words that name a library or a class, nor those that one docstring alone has. Only
-docstrings with at least 20 different words are there, at most 220 a class, drawn at random. Of any two whose
-sets of words overlap by more than 60 % (intersection over union) one was left out, so that no inherited or
-copied docstring is in both the training and the test set, the latter being every fifth of a class.
+docstrings with at least 20 different words are there, at most 220 per class, drawn at random. Of any two
+whose sets of words overlap by more than 60 % (intersection over union) one was left out, so that no inherited
+or copied docstring is in both the training and the test set, the latter being every fifth of a class.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._source import Source
-from cosnorm.data._text import Documents, TextPreparation, prepare
+from cosnorm.data import text
+from cosnorm.data._files import Source
 from cosnorm.data.dataset import Dataset, DatasetError
-from cosnorm.data.rows import SparseRows
+from cosnorm.data.text import TextPreparation
 
 CLASSES = (
     "matplotlib",
@@ -51,47 +51,37 @@ TYPES = {
     "lengths": np.uint16,  # how many different words each docstring has
     "targets": np.uint8,  # the class of each docstring, ascending
     "test": np.bool_,  # whether it is for testing
-    "vocabulary": np.uint8,  # the words in ascending order, as text, a line each
-    "names": np.uint8,  # where each docstring comes from, as text, a line each
+    "vocabulary": np.uint8,  # the words in ascending order, as text, one per line
+    "names": np.uint8,  # where each docstring comes from, as text, one per line
 }
 
 
-def parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
+def _parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
     """Make the dataset; ``contents`` is empty, for the data is embedded.
 
-    Its ``sha256`` covers the arrays of the file, in the order and with the types of :data:`TYPES`, and not
-    the settings. Raises :class:`DatasetError` when the file is missing or another one.
+    ``sha256`` covers the arrays of the file, in the order and with the types of :data:`TYPES`, and not the
+    settings.
     """
     del contents
     arrays = read(FILE)
     found = fingerprint(arrays)
     if found != SHA256:
         raise _unusable(f"is not the one that belongs here (sha256 {found}, not {SHA256})")
-    both = _documents(arrays)
-    train, test = prepare(_part(both, ~arrays["test"]), _part(both, arrays["test"]), settings)
-    return Dataset(
-        name="docstrings",
-        train_inputs=train.rows,
-        train_targets=train.targets,
-        test_inputs=test.rows,
-        test_targets=test.targets,
-        classes=CLASSES,
-        maximum=1.0,
-        sha256=found,
-    )
+    lengths, test = arrays["lengths"], arrays["test"]
+    shape = (len(lengths), len(arrays["vocabulary"].tobytes().split()))
+    document = np.repeat(np.arange(len(lengths)), lengths)
+    matrix, targets = text.documents(arrays["counts"], (document, arrays["words"]), shape, arrays["targets"])
+    train, test = (text.Documents(matrix[chosen], targets[chosen]) for chosen in (~test, test))
+    return text.dataset("docstrings", train, test, settings, classes=CLASSES, sha256=found)
 
 
 def read(path: Path) -> dict[str, NDArray]:
-    """The arrays of the file by name. Raises :class:`DatasetError` when they are not those of TYPES."""
+    """The arrays of the file by name."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in TYPES}
+            return {name: stored[name] for name in TYPES}
     except Exception as error:  # a damaged archive ends in one of a dozen types
         raise _unusable(f"cannot be read ({error})") from error
-    wrong = [name for name, dtype in TYPES.items() if arrays[name].dtype != dtype or arrays[name].ndim != 1]
-    if wrong:
-        raise _unusable(f"has other arrays than expected: {', '.join(wrong)}")
-    return arrays
 
 
 def fingerprint(arrays: Mapping[str, NDArray]) -> str:
@@ -103,17 +93,6 @@ def fingerprint(arrays: Mapping[str, NDArray]) -> str:
     return digest.hexdigest()
 
 
-def _documents(arrays: Mapping[str, NDArray]) -> Documents:
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(arrays["lengths"], dtype=np.int64)])
-    width = len(arrays["vocabulary"].tobytes().split())
-    rows = SparseRows(arrays["counts"].astype(np.float32), arrays["words"].astype(np.int32), offsets, width)
-    return Documents(rows, arrays["targets"].astype(np.int64))
-
-
-def _part(documents: Documents, chosen: NDArray[np.bool_]) -> Documents:
-    return Documents(documents.rows[np.flatnonzero(chosen)], documents.targets[chosen])
-
-
 def _unusable(reason: str) -> DatasetError:
     return DatasetError(
         f"{FILE} {reason}; it comes with the package: run pip install --force-reinstall --no-deps cosnorm"
@@ -123,6 +102,6 @@ def _unusable(reason: str) -> DatasetError:
 SOURCE = Source(
     name="docstrings",
     title="docstrings of scientific Python, TF-IDF of bags of words",
-    parse=parse,
+    parse=_parse,
     preparation=TextPreparation,
 )

@@ -2,7 +2,7 @@
 
 The bags of words that J. Rennie's page http://qwone.com/~jason/20Newsgroups/ offers for MATLAB; the texts
 were collected by K. Lang ("NewsWeeder: Learning to filter netnews", ICML 1995). Files are lines
-``document word count``, all from 1, and one line a document with the number of its group. The archive there
+``document word count``, all from 1, and one line per document with the number of its group. The archive there
 has the files in ``20news-bydate/matlab``; ``vocabulary.txt`` lies beside it. None of these addresses could
 be reached when this was written: the hashes are those of a copy whose numbers of lines, 1 467 345 and
 967 874, are those that others state for the official files, and the download was tried on a local server
@@ -38,16 +38,15 @@ what else the paper leaves open.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosnorm.data._source import Archive, Source, SourceFile, combined_sha256
-from cosnorm.data._text import Documents, TextPreparation, prepare
+from cosnorm.data import text
+from cosnorm.data._files import Archive, Source, SourceFile, combined_sha256
 from cosnorm.data.dataset import Dataset
-from cosnorm.data.rows import SparseRows
+from cosnorm.data.text import TextPreparation
 
 VOCABULARY = SourceFile(
     "vocabulary.txt", 494_093, "3c0f0d64a814ba8836334a0f23925cef751fb3636baea55772f1f8ede4b791bc"
@@ -63,71 +62,33 @@ PACKED = (
 FILES = (*PACKED, VOCABULARY)
 
 
-def parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
-    """Make the dataset of the seven files. Raises :class:`ValueError` that names the file it stumbled over.
+def _parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
+    """Make the dataset. Documents stay in the order of the files, sorted by class.
 
-    Its ``sha256`` covers the files and not the settings: it is what ``sha256sum * | sha256sum`` prints in a
-    folder that holds nothing else. Documents stay in the order of the files, sorted by class.
+    ``sha256`` covers the files and not the settings: it is what ``sha256sum * | sha256sum`` prints in a
+    folder that holds nothing else.
     """
-    classes = _classes(contents, "train.map")
-    if _classes(contents, "test.map") != classes:
-        raise ValueError("test.map names other classes than train.map")
-    words = len(contents["vocabulary.txt"].split())
-    train, test = (_documents(contents, part, len(classes), words) for part in ("train", "test"))
-    train, test = prepare(train, test, settings)
-    return Dataset(
-        name="newsgroups",
-        train_inputs=train.rows,
-        train_targets=train.targets,
-        test_inputs=test.rows,
-        test_targets=test.targets,
-        classes=classes,
-        maximum=1.0,
-        sha256=combined_sha256(FILES),
-    )
+    classes = tuple(line.split()[0] for line in contents["train.map"].decode().splitlines())
+    train, test = (_documents(contents, part) for part in ("train", "test"))
+    return text.dataset("newsgroups", train, test, settings, classes=classes, sha256=combined_sha256(FILES))
 
 
-def _classes(contents: Mapping[str, bytes], file: str) -> tuple[str, ...]:
-    """The groups of a .map file, whose lines are ``name number``, from 1 in order."""
-    pairs = [line.split() for line in contents[file].decode().splitlines()]
-    if [pair[1:] for pair in pairs] != [[str(number)] for number in range(1, len(pairs) + 1)]:
-        raise ValueError(f"{file}: its lines are not a name and the numbers from 1 in order")
-    return tuple(pair[0] for pair in pairs)
-
-
-def _documents(contents: Mapping[str, bytes], part: str, classes: int, words: int) -> Documents:
+def _documents(contents: Mapping[str, bytes], part: str) -> text.Documents:
     """The word counts and the classes of the documents in ``<part>.data`` and ``<part>.label``."""
-    labels = _table(contents, f"{part}.label", 1)[:, 0]
-    if not len(labels) or labels.min() < 1 or labels.max() > classes:
-        raise ValueError(f"{part}.label: there are no labels, or some are not from 1 to {classes}")
-    entries = _table(contents, f"{part}.data", 3)
-    document, word, count = entries.T
-    if len(count) and count.min() < 1:
-        raise ValueError(f"{part}.data: a count is less than 1")
-    try:
-        rows = SparseRows.from_entries(document - 1, word - 1, count, shape=(len(labels), words))
-    except ValueError as error:
-        raise ValueError(f"{part}.data: {error} (all numbers one less than in the file)") from error
-    return Documents(rows, labels - 1)
+    labels = _numbers(contents[f"{part}.label"])
+    document, word, counts = _numbers(contents[f"{part}.data"]).reshape(-1, 3).T
+    shape = (len(labels), len(contents["vocabulary.txt"].split()))
+    return text.documents(counts, (document - 1, word - 1), shape, labels - 1)
 
 
-def _table(contents: Mapping[str, bytes], file: str, columns: int) -> NDArray[np.int64]:
-    """Whole numbers separated by blanks, so many a line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # all that older NumPy says of a bad number
-        try:
-            numbers = np.fromstring(contents[file].decode("ascii"), dtype=np.int64, sep=" ")
-        except (ValueError, DeprecationWarning) as error:
-            raise ValueError(f"{file}: it holds something else than whole numbers") from error
-    if len(numbers) % columns or contents[file].count(b"\n") * columns != len(numbers):
-        raise ValueError(f"{file}: its lines do not have {columns} numbers each")
-    return numbers.reshape(-1, columns)
+def _numbers(content: bytes) -> NDArray[np.int64]:
+    return np.fromstring(content.decode("ascii"), dtype=np.int64, sep=" ")
 
 
 SOURCE = Source(
     name="newsgroups",
     title="20 Newsgroups by date, TF-IDF of bags of words",
-    parse=parse,
+    parse=_parse,
     files=FILES,
     mirrors=(
         "https://qwone.com/~jason/20Newsgroups/",

@@ -1,4 +1,4 @@
-"""Examples most of whose features are zero: only the others are kept, a row after a row."""
+"""Examples most of whose features are zero: only the others are stored, one row after the other."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ CHAPTERS = ("02-cosine-normalization.ipynb", "10-the-map.ipynb", "12-mnist.ipynb
 
 # Releases like those of Colab's image at the end of 2025. Of torch the one at hand is taken.
 COLAB = {
+    "filelock": "3.20.0",
     "matplotlib": "3.10.0",
     "numpy": "2.0.2",
     "pooch": "1.8.2",

@@ -49,15 +49,6 @@ def test_the_split_by_hand() -> None:
     np.testing.assert_array_equal(np.flatnonzero(digits.is_test(targets)), [5, 10])
 
 
-def test_a_nearest_neighbour_can_learn_it(loaded: Dataset) -> None:
-    """Images and labels belong together on both sides: the nearest training image is right nearly always."""
-    train = loaded.train_inputs.reshape(-1, 64).astype(float)
-    test = loaded.test_inputs.reshape(-1, 64).astype(float)
-    distances = (train**2).sum(1) - 2 * test @ train.T
-    right = loaded.train_targets[distances.argmin(1)] == loaded.test_targets
-    assert right.mean() > 0.97
-
-
 def test_other_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     images, targets = load_digits(return_X_y=True)
     images = np.array(images)
@@ -85,12 +76,6 @@ def test_arrays_are_new_at_every_call(loaded: Dataset) -> None:
     again = load("digits")
     again.train_inputs[:] = 0
     assert load("digits").train_inputs.sum() == loaded.train_inputs.sum() > 0
-
-
-def test_repr_is_short(loaded: Dataset) -> None:
-    assert (
-        repr(loaded) == "Dataset('digits', 1442 training and 355 test examples of shape (8, 8), 10 classes)"
-    )
 
 
 def test_unknown_name() -> None:

@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 
 from cosnorm.data import DatasetError, fetch, load, status
-from cosnorm.data._source import Source
 
-from .conftest import IMAGES, LABELS
-from .mirrors import Mirrors
-
-Register = Callable[..., Source]
-Place = Callable[[Path], Path]
-Folders = tuple[Path, Path]
+from .conftest import IMAGES, LABELS, OFFICIAL, PIXELS, PLAIN, Tiny
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -26,51 +20,45 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("folder", ["tiny", ".", "TINY/raw"])
-def test_found_in_the_data_folder(
-    folder: str, folders: Folders, register: Register, place: Place, mirrors: Mirrors, pixels: np.ndarray
-) -> None:
-    register("good")
-    place(folders[0] / folder)
-    np.testing.assert_array_equal(load("tiny").train_inputs, pixels)
-    assert fetch("tiny") == folders[0] / folder
-    assert mirrors.requests == []
-    assert not folders[1].exists()
+def test_found_in_the_data_folder(tiny: Tiny, folder: str) -> None:
+    tiny.register("good")
+    tiny.place(tiny.data / folder)
+    np.testing.assert_array_equal(load("tiny").train_inputs, PIXELS)
+    assert fetch("tiny") == tiny.data / folder
+    assert tiny.mirrors.requests == []
+    assert not tiny.cache.parent.exists()
 
 
-def test_found_uncompressed(
-    folders: Folders, register: Register, plain: dict[str, bytes], official: dict
-) -> None:
+def test_found_uncompressed(tiny: Tiny) -> None:
     """The same content in another form gives the same dataset, and the same figure in the records."""
-    register()
-    for name, content in plain.items():
-        (folders[0] / name).write_bytes(content)
+    tiny.register()
+    for name, content in PLAIN.items():
+        (tiny.data / name).write_bytes(content)
     uncompressed = load("tiny")
-    for name, content in official.items():
-        (folders[0] / name).write_bytes(content)
+    for name, content in OFFICIAL.items():
+        (tiny.data / name).write_bytes(content)
     compressed = load("tiny")
     np.testing.assert_array_equal(uncompressed.train_inputs, compressed.train_inputs)
     assert uncompressed.sha256 == compressed.sha256
 
 
-def test_found_in_the_cache(
-    cache: Path, register: Register, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register()
-    place(cache)
-    assert fetch("tiny") == cache
+def test_found_in_the_cache(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.register()
+    tiny.place(tiny.cache)
+    assert fetch("tiny") == tiny.cache
     monkeypatch.delenv("COSNORM_DATA")
-    assert fetch("tiny") == cache
+    assert fetch("tiny") == tiny.cache
 
 
-def test_files_in_two_places(folders: Folders, cache: Path, register: Register, place: Place) -> None:
-    register()
-    place(cache)
-    (cache / IMAGES).rename(folders[0] / IMAGES)
+def test_files_in_two_places(tiny: Tiny) -> None:
+    tiny.register()
+    tiny.place(tiny.cache)
+    (tiny.cache / IMAGES).rename(tiny.data / IMAGES)
     load("tiny")
     found = status("tiny")
     assert found.state == "ready"
-    assert str(cache) in found.detail
-    assert str(folders[0]) in found.detail
+    assert str(tiny.cache) in found.detail
+    assert str(tiny.data) in found.detail
 
 
 def flip(content: bytes) -> bytes:
@@ -87,191 +75,172 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
-def test_a_damaged_file_of_the_user(
-    damage: Callable[[bytes], bytes],
-    message: str,
-    folders: Folders,
-    register: Register,
-    place: Place,
-    mirrors: Mirrors,
-) -> None:
+def test_a_damaged_file_of_the_user(tiny: Tiny, damage: Callable[[bytes], bytes], message: str) -> None:
     """An error that names the file and how to mend it; nothing is changed, moved or downloaded."""
-    source = register("good")
-    path = place(folders[0] / "tiny") / LABELS
+    source = tiny.register("good")
+    path = tiny.place(tiny.data / "tiny") / LABELS
     path.write_bytes(damage(path.read_bytes()))
-    before = snapshot(folders[0])
+    before = snapshot(tiny.data)
     with pytest.raises(DatasetError, match=message) as caught:
         load("tiny")
     text = str(caught.value)
     assert str(path) in text
     assert source.files[1].sha256 in text
-    assert mirrors.base("good") in text
-    assert snapshot(folders[0]) == before
-    assert mirrors.requests == []
+    assert tiny.mirrors.base("good") in text
+    assert snapshot(tiny.data) == before
+    assert tiny.mirrors.requests == []
     found = status("tiny")
     assert (found.state, found.location) == ("damaged", path.parent)
     assert str(path) in found.detail
 
 
-def test_a_damaged_file_beside_a_sound_copy(
-    folders: Folders, cache: Path, register: Register, place: Place
-) -> None:
+def test_a_damaged_file_beside_a_sound_copy(tiny: Tiny) -> None:
     """The sound copy has the same bytes by its hash, so it serves; status still tells."""
-    register()
-    place(cache)
-    (folders[0] / IMAGES).write_bytes(b"rubbish")
+    tiny.register()
+    tiny.place(tiny.cache)
+    (tiny.data / IMAGES).write_bytes(b"rubbish")
     load("tiny")
-    assert (folders[0] / IMAGES).read_bytes() == b"rubbish"
+    assert (tiny.data / IMAGES).read_bytes() == b"rubbish"
     found = status("tiny")
     assert found.state == "ready"
-    assert f"not used: {folders[0] / IMAGES} is truncated" in found.detail
+    assert f"not used: {tiny.data / IMAGES} is truncated" in found.detail
 
 
-def test_another_file_is_fetched_meanwhile(
-    folders: Folders, cache: Path, register: Register, place: Place, mirrors: Mirrors
-) -> None:
+def test_another_file_is_fetched_meanwhile(tiny: Tiny) -> None:
     """One file damaged at the user's and sound in the cache, the other nowhere: only that one is fetched."""
-    register("good")
-    place(cache)
-    (cache / LABELS).unlink()
-    (folders[0] / IMAGES).write_bytes(b"rubbish")
+    tiny.register("good")
+    tiny.place(tiny.cache)
+    (tiny.cache / LABELS).unlink()
+    (tiny.data / IMAGES).write_bytes(b"rubbish")
     load("tiny", progress=False)
-    assert [request.file for request in mirrors.requests] == [LABELS]
-    assert snapshot(folders[0]) == {IMAGES: b"rubbish"}
+    assert [request.file for request in tiny.mirrors.requests] == [LABELS]
+    assert snapshot(tiny.data) == {IMAGES: b"rubbish"}
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
 def test_a_damaged_file_of_the_cache(
-    damage: Callable[[bytes], bytes],
-    message: str,
-    cache: Path,
-    register: Register,
-    place: Place,
-    official: dict[str, bytes],
-    capsys: pytest.CaptureFixture[str],
+    tiny: Tiny, damage: Callable[[bytes], bytes], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is kept aside, the file is fetched again, and the user is told."""
-    register("good")
-    path = place(cache) / LABELS
+    tiny.register("good")
+    path = tiny.place(tiny.cache) / LABELS
     wrong = damage(path.read_bytes())
     for number in (1, 2):
         path.write_bytes(wrong)
         load("tiny")
-        assert path.read_bytes() == official[LABELS]
-        assert (cache / f"{LABELS}.damaged-{number}").read_bytes() == wrong
+        assert path.read_bytes() == OFFICIAL[LABELS]
+        assert (tiny.cache / f"{LABELS}.damaged-{number}").read_bytes() == wrong
     assert f"kept as {LABELS}.damaged-2" in capsys.readouterr().err
 
 
-def test_a_damaged_file_of_the_cache_and_no_network(cache: Path, register: Register, place: Place) -> None:
-    register()
-    path = place(cache) / IMAGES
+def test_a_damaged_file_of_the_cache_and_no_network(tiny: Tiny) -> None:
+    tiny.register()
+    path = tiny.place(tiny.cache) / IMAGES
     path.write_bytes(b"rubbish")
     with pytest.raises(DatasetError, match=f"kept as {IMAGES}.damaged-1") as caught:
         load("tiny", progress=False)
     assert "By hand: put these files into" in str(caught.value)
-    assert (cache / f"{IMAGES}.damaged-1").read_bytes() == b"rubbish"
+    assert (tiny.cache / f"{IMAGES}.damaged-1").read_bytes() == b"rubbish"
 
 
-def test_status_changes_nothing(cache: Path, register: Register, place: Place, mirrors: Mirrors) -> None:
-    register("good")
+def test_status_changes_nothing(tiny: Tiny) -> None:
+    tiny.register("good")
     assert status("tiny").state == "missing"
-    assert not cache.exists()
-    path = place(cache) / IMAGES
+    assert not tiny.cache.exists()
+    path = tiny.place(tiny.cache) / IMAGES
     path.write_bytes(b"rubbish")
-    before = snapshot(cache)
+    before = snapshot(tiny.cache)
     assert status("tiny").state == "damaged"
-    assert snapshot(cache) == before
-    assert mirrors.requests == []
+    assert snapshot(tiny.cache) == before
+    assert tiny.mirrors.requests == []
 
 
-def test_missing_files_are_named(cache: Path, register: Register, place: Place) -> None:
-    register()
-    (place(cache) / LABELS).unlink()
+def test_missing_files_are_named(tiny: Tiny) -> None:
+    tiny.register()
+    (tiny.place(tiny.cache) / LABELS).unlink()
     found = status("tiny")
     assert found.state == "missing"
     assert LABELS in found.detail
     assert IMAGES not in found.detail
 
 
-def test_the_message_says_the_manual_way(register: Register, cache: Path) -> None:
-    source = register()
+def test_the_message_says_the_manual_way(tiny: Tiny) -> None:
+    source = tiny.register()
     with pytest.raises(DatasetError) as caught:
         load("tiny")
     text = str(caught.value)
     for file in source.files:
         for form in file.forms:
             assert f"{form.name}  {form.size} bytes  sha256 {form.sha256}" in text
-    assert str(cache) in text
+    assert str(tiny.cache) in text
     assert "$COSNORM_DATA" in text
 
 
-def test_a_folder_in_a_files_place(folders: Folders, register: Register, place: Place) -> None:
-    register("good")
-    path = place(folders[0]) / IMAGES
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(DatasetError, match="is not a regular file"):
-        load("tiny")
+def locked(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0)
 
 
-def test_a_dangling_link(folders: Folders, register: Register, place: Place) -> None:
-    register("good")
-    path = place(folders[0]) / IMAGES
-    path.unlink()
-    path.symlink_to(folders[0] / "nowhere")
-    with pytest.raises(DatasetError, match="cannot be read"):
-        load("tiny")
+IN_THE_WAY = [
+    (lambda path, content: path.mkdir(), "is not a regular file"),
+    (lambda path, content: path.symlink_to("nowhere"), "cannot be read"),
+    pytest.param(
+        locked,
+        "cannot be read",
+        marks=pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file"),
+    ),
+]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
-def test_an_unreadable_file(folders: Folders, register: Register, place: Place) -> None:
-    register("good")
-    (place(folders[0]) / IMAGES).chmod(0)
-    with pytest.raises(DatasetError, match="cannot be read"):
-        load("tiny")
-
-
-def test_the_data_folder_must_be_one(
-    folders: Folders, register: Register, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("put", "message"), IN_THE_WAY)
+def test_something_else_in_a_files_place(
+    tiny: Tiny, put: Callable[[Path, bytes], None], message: str
 ) -> None:
-    register("good")
-    monkeypatch.setenv("COSNORM_DATA", str(folders[0] / "no-such"))
+    tiny.register("good")
+    path = tiny.place(tiny.data) / IMAGES
+    content = path.read_bytes()
+    path.unlink()
+    put(path, content)
+    with pytest.raises(DatasetError, match=message):
+        load("tiny")
+
+
+def test_the_data_folder_must_be_one(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.register("good")
+    monkeypatch.setenv("COSNORM_DATA", str(tiny.data / "no-such"))
     with pytest.raises(DatasetError, match="no-such, which is not a folder"):
         load("tiny")
     assert "not a folder" in status("tiny").detail
 
 
-def test_a_cache_that_cannot_be_made(
-    tmp_path: Path, register: Register, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register("good")
+def test_a_cache_that_cannot_be_made(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.register("good")
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("COSNORM_CACHE", str(tmp_path / "file"))
     with pytest.raises(DatasetError, match=r"cannot write .*set \$COSNORM_CACHE"):
         load("tiny")
-    assert mirrors.requests == []
+    assert tiny.mirrors.requests == []
 
 
-def test_without_pooch(
-    folders: Folders, register: Register, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The data folder suffices; only for a download is it asked where to put it."""
-    register("good")
-    monkeypatch.delenv("COSNORM_CACHE")
+def test_without_pooch(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are in place suffice; only a download needs it."""
+    tiny.register("good")
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DatasetError, match=r"install pooch .*, or set \$COSNORM_CACHE"):
-        load("tiny")
-    place(folders[0])
+    for cached in (True, False):
+        if not cached:
+            monkeypatch.delenv("COSNORM_CACHE")
+        with pytest.raises(DatasetError, match=r"needs pooch; install it \(pip install pooch\)") as caught:
+            load("tiny")
+        assert "By hand: put these files into" in str(caught.value)
+    tiny.place(tiny.data)
     load("tiny")
 
 
-def test_content_that_the_hash_allows_and_the_parser_refuses(
-    folders: Folders, register: Register, place: Place
-) -> None:
+def test_content_that_the_hash_allows_and_the_parser_refuses(tiny: Tiny) -> None:
     def parse(contents: object) -> None:
         raise ValueError("nonsense inside")
 
-    register(parse=parse)
-    place(folders[0])
+    tiny.register(parse=parse)
+    tiny.place(tiny.data)
     with pytest.raises(DatasetError, match=r"tiny has its official sha256 .* nonsense inside"):
         load("tiny")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,21 +14,19 @@ import pytest
 from cosnorm.data import (
     DATASETS,
     Dataset,
-    DatasetError,
     SparseRows,
     TextPreparation,
     load,
-    newsgroups,
     status,
 )
-from cosnorm.data._source import Source
-from cosnorm.data.newsgroups import PACKED, SOURCE, VOCABULARY, parse
+from cosnorm.data._files import Source
+from cosnorm.data.newsgroups import PACKED, SOURCE, VOCABULARY
 
 from .conftest import describe
 from .mirrors import serve
-from .test_mnist import BARE, BLOCKED
+from .test_archive import pack
 
-COUNTS = TextPreparation(min_documents=1, scale="none", idf="smooth", drop=False)
+COUNTS = {"min_documents": 1, "scale": "none", "idf": "smooth", "drop": False}
 SMALL = {
     "vocabulary.txt": b"archive\nname\natheism\n",
     "train.map": b"alt.atheism 1\ncomp.graphics 2\n",
@@ -45,7 +39,7 @@ SMALL = {
 
 
 def test_small_files() -> None:
-    made = parse(SMALL, COUNTS)
+    made = SOURCE.parse(SMALL, TextPreparation(**COUNTS))
     assert made.classes == ("alt.atheism", "comp.graphics")
     assert made.train_targets.tolist() == [0, 0, 1]
     assert made.test_targets.tolist() == [1, 0]
@@ -58,48 +52,11 @@ def test_small_files() -> None:
     assert (made.features, made.maximum, made.train_inputs.shape) == (3, 1.0, (3, 3))
 
 
-DAMAGED = [
-    ("train.data", b"1 1 4\n1 3 x\n", "train.data: it holds something else than whole numbers"),
-    ("train.data", b"1 1 4.5\n", "train.data: it holds something else than whole numbers"),
-    ("train.data", b"1 1 \xff\n", "train.data: it holds something else than whole numbers"),
-    ("train.data", b"1 1\n", "train.data: its lines do not have 3 numbers each"),
-    ("train.data", b"1 1 4 1 2 1\n", "train.data: its lines do not have 3 numbers each"),
-    ("train.data", b"1 1 0\n", "train.data: a count is less than 1"),
-    ("test.data", b"3 1 1\n", "test.data: the row numbers must ascend from 0 to at most 1"),
-    ("test.data", b"0 1 1\n", "test.data: the row numbers must ascend"),
-    ("test.data", b"2 1 1\n1 1 1\n", "test.data: the row numbers must ascend"),
-    ("test.data", b"1 4 1\n", "test.data: columns must be from 0 to 2"),
-    ("test.data", b"1 0 1\n", "test.data: columns must be from 0 to 2"),
-    ("test.data", b"1 2 1\n1 2 1\n", "test.data: the columns of a row must ascend"),
-    ("train.label", b"1\n1\n3\n", "train.label: there are no labels, or some are not from 1 to 2"),
-    ("train.label", b"1\n0\n2\n", "train.label: there are no labels, or some are not from 1 to 2"),
-    ("test.label", b"", "test.label: there are no labels"),
-    ("train.map", b"alt.atheism 1\ncomp.graphics 3\n", "train.map: its lines are not a name and the numbers"),
-    ("test.map", b"alt.atheism 1\nsci.space 2\n", "test.map names other classes"),
-]
-
-
-@pytest.mark.parametrize(("file", "content", "message"), DAMAGED)
-def test_content_that_cannot_be_read(file: str, content: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse({**SMALL, file: content}, COUNTS)
-
-
-def archive_of(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"20news-bydate/matlab/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
-
-
 @pytest.fixture
 def small(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     """The registered source with small files, on a mirror that has them as the official page does."""
-    packed = {file.name: SMALL[file.name] for file in PACKED}
-    served = {"20news-bydate-matlab.tgz": archive_of(packed), VOCABULARY.name: SMALL[VOCABULARY.name]}
+    packed = {f"20news-bydate/matlab/{file.name}": SMALL[file.name] for file in PACKED}
+    served = {"20news-bydate-matlab.tgz": pack(packed), VOCABULARY.name: SMALL[VOCABULARY.name]}
     with serve(served) as mirrors:
         files = tuple(describe(name, content) for name, content in SMALL.items())
         source = replace(SOURCE, files=files, mirrors=(mirrors.base("good"),))
@@ -113,31 +70,6 @@ def test_downloaded_from_the_archive(small: Source, folders: tuple[Path, Path]) 
     assert repr(loaded) == "Dataset('newsgroups', 3 training and 2 test examples of shape (3,), 2 classes)"
     assert sorted(path.name for path in (folders[1] / "newsgroups").iterdir()) == [".lock", *sorted(SMALL)]
     assert status("newsgroups").state == "ready"
-
-
-@pytest.mark.parametrize("folder", newsgroups.SOURCE.folders)
-def test_found_where_people_unpack_it(small: Source, folder: str, folders: tuple[Path, Path]) -> None:
-    """With the vocabulary in another of these folders."""
-    for name, content in SMALL.items():
-        place = folders[0] / (SOURCE.folders[0] if name == VOCABULARY.name else folder)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
-    assert load("newsgroups", min_documents=1, drop=False).features == 3
-    assert not folders[1].exists()
-
-
-def test_no_word_in_enough_documents_is_no_damage(small: Source) -> None:
-    with pytest.raises(DatasetError, match=r"^no word is in 5 documents, the most are 2"):
-        load("newsgroups", progress=False)
-
-
-def test_how_to_get_it_by_hand(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DATASETS, "newsgroups", replace(SOURCE, mirrors=()))
-    with pytest.raises(DatasetError, match=r"newsgroups: cannot get train\.data") as caught:
-        load("newsgroups", progress=False)
-    assert "20news-bydate-matlab.tgz (in its folder 20news-bydate/matlab) holds train.data," in str(
-        caught.value
-    )
 
 
 @pytest.fixture(scope="module")
@@ -232,10 +164,3 @@ def test_real_loading_is_quick_and_small(real: Dataset) -> None:
     begun = time.process_time()
     load("newsgroups")
     assert time.process_time() - begun < 3
-
-
-def test_numpy_is_enough(real: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = BARE.replace("{BLOCKED}", repr(BLOCKED)).replace('"mnist"', '"newsgroups"')
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "11200 training and 7500 test examples" in done.stdout
