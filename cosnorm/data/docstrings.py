@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from cosnorm.data import text
 from cosnorm.data._files import Source
 from cosnorm.data.dataset import Dataset, DatasetError
+from cosnorm.data.rows import SparseRows
 from cosnorm.data.text import TextPreparation
 
 CLASSES = (
@@ -70,8 +71,9 @@ def _parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
     lengths, test = arrays["lengths"], arrays["test"]
     shape = (len(lengths), len(arrays["vocabulary"].tobytes().split()))
     document = np.repeat(np.arange(len(lengths)), lengths)
-    matrix, targets = text.documents(arrays["counts"], (document, arrays["words"]), shape, arrays["targets"])
-    train, test = (text.Documents(matrix[chosen], targets[chosen]) for chosen in (~test, test))
+    rows = SparseRows.from_entries(document, arrays["words"], arrays["counts"], shape=shape)
+    targets = arrays["targets"].astype(np.int64)
+    train, test = (text.Documents(rows[np.flatnonzero(chosen)], targets[chosen]) for chosen in (~test, test))
     return text.dataset("docstrings", train, test, settings, classes=CLASSES, sha256=found)
 
 

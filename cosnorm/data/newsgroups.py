@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 from cosnorm.data import text
 from cosnorm.data._files import Archive, Source, SourceFile, combined_sha256
 from cosnorm.data.dataset import Dataset
+from cosnorm.data.rows import SparseRows
 from cosnorm.data.text import TextPreparation
 
 VOCABULARY = SourceFile(
@@ -78,7 +79,7 @@ def _documents(contents: Mapping[str, bytes], part: str) -> text.Documents:
     labels = _numbers(contents[f"{part}.label"])
     document, word, counts = _numbers(contents[f"{part}.data"]).reshape(-1, 3).T
     shape = (len(labels), len(contents["vocabulary.txt"].split()))
-    return text.documents(counts, (document - 1, word - 1), shape, labels - 1)
+    return text.Documents(SparseRows.from_entries(document - 1, word - 1, counts, shape=shape), labels - 1)
 
 
 def _numbers(content: bytes) -> NDArray[np.int64]:

@@ -6,18 +6,15 @@ part of them (:meth:`cosnorm.data.Dataset.hold_out`) has been looked at too: wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosnorm.data.dataset import Dataset, DatasetError, drawn
 from cosnorm.data.rows import SparseRows
-
-#: A ``scipy.sparse.csr_array``: scipy is imported only where text is loaded, and has no types of its own.
-CsrArray: TypeAlias = Any
 
 BATCH = 100  # the paper's batch size, of which the documents left are to be a multiple
 
@@ -100,21 +97,10 @@ def _check(name: str, value: object, hint: type) -> None:
 
 
 class Documents(NamedTuple):
-    """Documents as a sparse matrix with one row per document, and their classes."""
+    """Word counts or features, one row per document, and the classes of the documents."""
 
-    matrix: CsrArray
+    rows: SparseRows
     targets: NDArray[np.int64]
-
-
-def documents(
-    counts: NDArray[np.integer], places: tuple[NDArray, NDArray], shape: tuple[int, int], targets: NDArray
-) -> Documents:
-    """How often each document has each word; ``places`` are the document and the word of each count."""
-    try:
-        from scipy.sparse import csr_array
-    except ModuleNotFoundError as error:
-        raise DatasetError("text needs scipy, which is not installed; run: pip install scipy") from error
-    return Documents(csr_array((counts.astype(np.float64), places), shape), targets.astype(np.int64))
 
 
 def dataset(
@@ -130,9 +116,9 @@ def dataset(
     train, test = prepare(train, test, settings)
     return Dataset(
         name=name,
-        train_inputs=_rows(train.matrix),
+        train_inputs=train.rows,
         train_targets=train.targets,
-        test_inputs=_rows(test.matrix),
+        test_inputs=test.rows,
         test_targets=test.targets,
         classes=classes,
         maximum=1.0,
@@ -143,26 +129,25 @@ def dataset(
 def prepare(train: Documents, test: Documents, settings: TextPreparation) -> tuple[Documents, Documents]:
     """Turn word counts into features in float32.
 
-    scikit-learn's ``TfidfTransformer`` has neither the plain weight nor the relative frequency, and its
-    ``MaxAbsScaler`` divides where we multiply by a reciprocal, which rounds otherwise. The records were made
-    with the arithmetic here.
+    In NumPy alone, so that text can be loaded where torch and NumPy are all there is. scikit-learn's
+    ``TfidfTransformer`` has neither the plain weight nor the relative frequency, and its ``MaxAbsScaler``
+    divides where we multiply by a reciprocal, which rounds differently from the committed records.
     """
-    words = _chosen_words(train.matrix, test.matrix, settings)
+    words = _chosen_words(train.rows, test.rows, settings)
     if settings.drop:
         train, test = (_dropped(part, settings.drop_seed) for part in (train, test))
-    counts = [part.matrix[:, words] for part in (train, test)]
-    weights = _idf(counts[0], settings.idf)
-    features = [_tf_idf(part, weights, settings) for part in counts]
+    train, test = (Documents(_with_columns(rows, words), targets) for rows, targets in (train, test))
+    weights = _idf(train.rows, settings.idf)
+    parts = [_weighted(rows, weights, settings) for rows in (train.rows, test.rows)]
     if settings.scale == "max":
-        factors = _reciprocals(features[0].max(axis=0).toarray().ravel())
-        for part in features:
-            part.data = (part.data * factors[part.indices]).astype(np.float32)
-            if settings.clip:
-                np.minimum(part.data, 1, out=part.data)
-    return Documents(features[0], train.targets), Documents(features[1], test.targets)
+        factors = _reciprocals(_largest(parts[0]))
+        parts = [_scaled(rows, factors) for rows in parts]
+        if settings.clip:
+            parts = [replace(rows, values=np.minimum(rows.values, np.float32(1))) for rows in parts]
+    return Documents(parts[0], train.targets), Documents(parts[1], test.targets)
 
 
-def _chosen_words(train: CsrArray, test: CsrArray, settings: TextPreparation) -> NDArray[np.intp]:
+def _chosen_words(train: SparseRows, test: SparseRows, settings: TextPreparation) -> NDArray[np.int64]:
     frequency = _document_frequency(train)
     if settings.count_on == "all":
         frequency = frequency + _document_frequency(test)
@@ -175,41 +160,68 @@ def _chosen_words(train: CsrArray, test: CsrArray, settings: TextPreparation) ->
     return words
 
 
-def _document_frequency(matrix: CsrArray) -> NDArray[np.intp]:
-    return np.bincount(matrix.indices, minlength=matrix.shape[1])
+def _document_frequency(counts: SparseRows) -> NDArray[np.int64]:
+    return np.bincount(counts.columns, minlength=counts.width)
 
 
 def _dropped(part: Documents, seed: int) -> Documents:
     total = len(part.targets)
     left = drawn(total - total % BATCH, total, seed)
-    return Documents(part.matrix[left], part.targets[left])
+    return Documents(part.rows[left], part.targets[left])
 
 
-def _idf(train: CsrArray, formula: str) -> NDArray[np.float64]:
+def _with_columns(rows: SparseRows, chosen: NDArray[np.int64]) -> SparseRows:
+    """The rows with no columns but these, renumbered in ascending order."""
+    number = np.full(rows.width, -1, np.int32)
+    number[chosen] = np.arange(len(chosen))
+    columns = number[rows.columns]
+    return _without(rows, columns >= 0, columns, len(chosen))
+
+
+def _without(rows: SparseRows, keep: NDArray[np.bool_], columns: NDArray[np.int32], width: int) -> SparseRows:
+    """The rows with those of their entries that are to be kept, now in ``columns``."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
+    return SparseRows(rows.values[keep], columns[keep], before[rows.offsets], width)
+
+
+def _idf(train: SparseRows, formula: str) -> NDArray[np.float64]:
     """The weight of each word; 0 where no training document has it."""
-    total, frequency = train.shape[0], _document_frequency(train)
+    total, frequency = len(train), _document_frequency(train)
     seen = np.maximum(frequency, 1)
     weights = np.log(total / seen) if formula == "plain" else np.log((1 + total) / (1 + seen)) + 1
     return np.where(frequency > 0, weights, 0.0)
 
 
-def _tf_idf(counts: CsrArray, weights: NDArray[np.float64], settings: TextPreparation) -> CsrArray:
+def _weighted(counts: SparseRows, weights: NDArray[np.float64], settings: TextPreparation) -> SparseRows:
     """TF-IDF, and every document's length as wanted. Entries that would be zero are left out."""
-    matrix, entries = counts.copy(), np.diff(counts.indptr)
-    if settings.tf == "log":
-        matrix.data = 1 + np.log(matrix.data)
-    elif settings.tf == "relative":
-        matrix.data *= np.repeat(_reciprocals(_row_sums(matrix)), entries)
-    matrix.data *= weights[matrix.indices]
+    keep = weights[counts.columns] > 0
+    values = _term_frequency(counts, settings.tf) * weights[counts.columns]
     if settings.length == "unit":
-        matrix.data *= np.repeat(_reciprocals(np.sqrt(_row_sums(matrix**2))), entries)
-    matrix.eliminate_zeros()
-    return matrix.astype(np.float32)
+        values = values * np.repeat(
+            _reciprocals(np.sqrt(_row_sums(counts, values**2))), np.diff(counts.offsets)
+        )
+    return _without(replace(counts, values=values.astype(np.float32)), keep, counts.columns, counts.width)
 
 
-def _row_sums(matrix: CsrArray) -> NDArray[np.float64]:
-    # Not matrix.sum(axis=1), which adds in another order: the records were made with these roundings.
-    return matrix @ np.ones(matrix.shape[1])
+def _term_frequency(counts: SparseRows, formula: str) -> NDArray[np.float64]:
+    values = counts.values.astype(np.float64)
+    if formula == "log":
+        return 1 + np.log(values)
+    if formula == "relative":
+        return values * np.repeat(_reciprocals(_row_sums(counts, values)), np.diff(counts.offsets))
+    return values
+
+
+def _row_sums(rows: SparseRows, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    row = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))
+    return np.asarray(np.bincount(row, values, minlength=len(rows)), np.float64)
+
+
+def _largest(rows: SparseRows) -> NDArray[np.float32]:
+    """The largest value of each column; 0 for one without any."""
+    largest = np.zeros(rows.width, np.float32)
+    np.maximum.at(largest, rows.columns, rows.values)
+    return largest
 
 
 def _reciprocals(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -217,7 +229,5 @@ def _reciprocals(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0, dtype=np.float64)
 
 
-def _rows(matrix: CsrArray) -> SparseRows:
-    return SparseRows(
-        matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int64), matrix.shape[1]
-    )
+def _scaled(rows: SparseRows, factors: NDArray[np.float64]) -> SparseRows:
+    return replace(rows, values=(rows.values * factors[rows.columns]).astype(np.float32))

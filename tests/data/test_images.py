@@ -315,7 +315,7 @@ def test_real_counts(name: str) -> None:
     assert np.bincount(real.test_targets).tolist() == test
 
 
-# Without the libraries that only a download, text and some files need
+# Without the libraries that only a download and some files need
 
 BARE = """
 import sys
@@ -337,11 +337,7 @@ except cosnorm.data.DatasetError as error:
 ANSWERS = [
     ("mnist", "data", "60000 training and 10000 test examples"),
     ("mnist", "nowhere", "DatasetError mnist: a download needs pooch; install it (pip install pooch)"),
-    (
-        "docstrings",
-        "nowhere",
-        "DatasetError text needs scipy, which is not installed; run: pip install scipy",
-    ),
+    ("docstrings", "nowhere", "1600 training and 400 test examples"),
     ("digits", "nowhere", "DatasetError the digits come with scikit-learn, which is not installed"),
 ]
 

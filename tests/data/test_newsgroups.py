@@ -14,6 +14,7 @@ import pytest
 from cosnorm.data import (
     DATASETS,
     Dataset,
+    DatasetError,
     SparseRows,
     TextPreparation,
     load,
@@ -70,6 +71,30 @@ def test_downloaded_from_the_archive(small: Source, folders: tuple[Path, Path]) 
     assert repr(loaded) == "Dataset('newsgroups', 3 training and 2 test examples of shape (3,), 2 classes)"
     assert sorted(path.name for path in (folders[1] / "newsgroups").iterdir()) == [".lock", *sorted(SMALL)]
     assert status("newsgroups").state == "ready"
+
+
+@pytest.mark.parametrize("folder", SOURCE.folders)
+def test_found_where_people_unpack_it(small: Source, folder: str, folders: tuple[Path, Path]) -> None:
+    """With the vocabulary in another of these folders."""
+    for name, content in SMALL.items():
+        place = folders[0] / (SOURCE.folders[0] if name == VOCABULARY.name else folder)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    assert load("newsgroups", min_documents=1, drop=False).features == 3
+    assert not folders[1].exists()
+
+
+def test_no_word_in_enough_documents_is_no_damage(small: Source) -> None:
+    with pytest.raises(DatasetError, match=r"^no word is in 5 documents, the most are 2"):
+        load("newsgroups", progress=False)
+
+
+def test_how_to_get_it_by_hand(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "newsgroups", replace(SOURCE, mirrors=()))
+    with pytest.raises(DatasetError, match=r"newsgroups: cannot get train\.data") as caught:
+        load("newsgroups", progress=False)
+    message = str(caught.value)
+    assert "20news-bydate-matlab.tgz (in its folder 20news-bydate/matlab) holds train.data," in message
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import MaxAbsScaler
 
@@ -26,19 +26,19 @@ def draw(count: int, seed: int) -> Documents:
     counts = generator.poisson(np.geomspace(3, 0.005, WORDS), (count, WORDS)).astype(np.float32)
     counts[:, 0] += 1
     counts[:, -1] = (np.arange(count) % 20 == 7) & (count == TEST)
-    return Documents(csr_array(counts.astype(np.float64)), np.sort(generator.integers(0, 4, count)))
+    return Documents(sparse(counts), np.sort(generator.integers(0, 4, count)))
 
 
 train, test = draw(TRAIN, 1), draw(TEST, 2)
-dense_train, dense_test = (part.matrix.toarray() for part in (train, test))
+dense_train, dense_test = (part.rows.dense().astype(np.float64) for part in (train, test))
 frequency, test_frequency = (dense_train > 0).sum(0), (dense_test > 0).sum(0)
 
 
 def features(settings: TextPreparation) -> tuple[np.ndarray, np.ndarray]:
     parts = prepare(train, test, settings)
-    assert all(part.matrix.dtype == np.float32 for part in parts)
-    assert all((part.matrix.data != 0).all() for part in parts)
-    return parts[0].matrix.toarray(), parts[1].matrix.toarray()
+    assert all(part.rows.values.dtype == np.float32 for part in parts)
+    assert all((part.rows.values != 0).all() for part in parts)
+    return parts[0].rows.dense(), parts[1].rows.dense()
 
 
 @pytest.mark.parametrize("tf", ["raw", "log", "relative"])
@@ -125,22 +125,22 @@ def test_the_test_documents_have_no_say() -> None:
     for settings in (EXACT, replace(EXACT, idf="smooth", length="unit", drop=True)):
         alone, _ = prepare(train, test, settings)
         other, _ = prepare(train, draw(100, 9), settings)
-        np.testing.assert_array_equal(alone.matrix.toarray(), other.matrix.toarray())
+        np.testing.assert_array_equal(alone.rows.dense(), other.rows.dense())
 
 
 def test_dropped_documents() -> None:
     """The rest is a multiple of 100, in order, of the same words, and weighed by what is left."""
     whole = prepare(train, test, replace(EXACT, scale="none", idf="smooth"))
     parts = prepare(train, test, replace(EXACT, drop=True, scale="none", idf="smooth"))
-    assert [part.matrix.shape[0] for part in parts] == [200, 100] == [len(part.targets) for part in parts]
-    assert parts[0].matrix.shape[1] == whole[0].matrix.shape[1]
+    assert [len(part.rows) for part in parts] == [200, 100] == [len(part.targets) for part in parts]
+    assert parts[0].rows.width == whole[0].rows.width
     left = drawn(200, TRAIN, 0)
     np.testing.assert_array_equal(parts[0].targets, train.targets[left])
     counts = dense_train[left][:, frequency >= 3]
     weight = np.log(201 / (1 + (counts > 0).sum(0))) + 1
-    np.testing.assert_allclose(parts[0].matrix.toarray(), counts * weight, rtol=1e-6)
+    np.testing.assert_allclose(parts[0].rows.dense(), counts * weight, rtol=1e-6)
     others = prepare(train, test, replace(EXACT, drop=True, drop_seed=1))
-    assert not np.array_equal(others[0].matrix.indptr, parts[0].matrix.indptr)
+    assert not np.array_equal(others[0].rows.offsets, parts[0].rows.offsets)
 
 
 def test_drawn_is_a_part_without_repetition_and_never_changes() -> None:
