@@ -18,8 +18,15 @@ from cosnorm.data.rows import SparseRows
 from cosnorm.networks import mlp, update_rule
 from cosnorm.relatives import Standardize, WeightNormLinear
 from cosnorm.techniques import RADIUS, TECHNIQUES
-from cosnorm.training.sparse import SparseBatch, SparseExamples, SparseLayer, sparse_layer, sparse_techniques
-from cosnorm.training.sparse.table import RANGE, TrackedTable
+from cosnorm.training.sparse import (
+    RANGE,
+    SparseBatch,
+    SparseExamples,
+    SparseLayer,
+    TrackedTable,
+    sparse_layer,
+    sparse_techniques,
+)
 
 WIDTH, UNITS, CLASSES, BATCH = 40, 9, 4, 8
 

@@ -12,7 +12,7 @@ from training import problems
 from training.problems import assert_close, conv_replica, documents, pictures, replica, tiny
 
 from cosnorm.techniques import TECHNIQUES
-from cosnorm.training import Curves, ImageSettings, Replica, capture, engine, train
+from cosnorm.training import Curves, ImageSettings, Replica, cuda_graph, engine, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -24,13 +24,13 @@ NOISY = {"dropout": (0.2, 0.5), "average": 0.9, "magnitude": 2.0}
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each step that was replayed."""
     replayed: list[int] = []
-    call = capture.CapturedStep.__call__
+    call = cuda_graph.CapturedStep.__call__
 
-    def spy(step: capture.CapturedStep, indices: torch.Tensor) -> None:
+    def spy(step: cuda_graph.CapturedStep, indices: torch.Tensor) -> None:
         replayed.append(indices.shape[1])
         call(step, indices)
 
-    monkeypatch.setattr(capture.CapturedStep, "__call__", spy)
+    monkeypatch.setattr(cuda_graph.CapturedStep, "__call__", spy)
     return replayed
 
 
@@ -84,9 +84,9 @@ def test_a_stack_that_loses_a_replica_records_anew(captured: list[int], monkeypa
     replicas = three(replica("none", **NOISY))
     evaluate: Callable[..., tuple[float, int]] = engine.evaluate
 
-    def spoilt(trainee: Any, examples: Any) -> tuple[float, int]:
-        loss, errors = evaluate(trainee, examples)
-        return (float("nan") if trainee.replica.seed == 1 and trainee.epoch == 1 else loss), errors
+    def spoilt(state: Any, examples: Any) -> tuple[float, int]:
+        loss, errors = evaluate(state, examples)
+        return (float("nan") if state.replica.seed == 1 and state.epoch == 1 else loss), errors
 
     monkeypatch.setattr(engine, "evaluate", spoilt)
     recorded, plain = both(replicas, tiny(), stacked=True)
