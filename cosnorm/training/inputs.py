@@ -7,6 +7,7 @@ Examples are stored as bytes or sparse rows and never copied back. Distortions o
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
@@ -80,23 +81,23 @@ class Variation:
 UNVARIED = Variation()
 
 
-class Split(Protocol):
+class Split(ABC):
     """Training or test examples on a device."""
 
     targets: Tensor
     #: Shape of one input as the network sees it.
     shape: tuple[int, ...]
 
+    @abstractmethod
     def inputs_of(self, indices: Tensor, variation: Variation = UNVARIED) -> Any:
         """The inputs of the examples ``indices``, ``(..., B)``, ready for the network."""
-        ...
 
     def draw(self, generator: torch.Generator) -> Distortions | None:
         """The distortions of an epoch, if there are any."""
-        ...
+        return None
 
 
-class DenseSplit:
+class DenseSplit(Split):
     """Inputs as bytes, ``(N, *shape)``, divided by their maximum when they are drawn."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, maximum: float) -> None:
@@ -109,11 +110,8 @@ class DenseSplit:
         inputs = drawn.div_(self.maximum).view(*indices.shape, *self.shape)
         return _scale(inputs, indices, variation)
 
-    def draw(self, generator: torch.Generator) -> None:
-        """No distortions."""
 
-
-class ImageSplit:
+class ImageSplit(Split):
     """Images that are cropped, whitened and distorted when they are drawn."""
 
     def __init__(
@@ -136,7 +134,7 @@ class ImageSplit:
         return self.images.draw(generator) if self.settings.augment else None
 
 
-class SparseSplit:
+class SparseSplit(Split):
     """Sparse rows, drawn as they are."""
 
     def __init__(self, examples: SparseExamples, width: int) -> None:
@@ -146,9 +144,6 @@ class SparseSplit:
         """The rows ``indices``, ``(B,)``."""
         del variation  # refused where the replica is checked
         return self.examples.batch(indices)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """No distortions."""
 
 
 def _scale(inputs: Tensor, indices: Tensor, variation: Variation) -> Tensor:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from training import problems
-from training.problems import assert_close, conv_replica, documents, pictures, replica, tiny
+from training.problems import DENSE, assert_close, conv_replica, documents, pictures, replica, three, tiny
 
-from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, cuda_graph, engine, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 NOISY = {"dropout": (0.2, 0.5), "average": 0.9, "magnitude": 2.0}
 
 
@@ -45,10 +42,6 @@ def both(replicas: list[Replica], dataset: Any, **options: Any) -> tuple[list[Cu
 def agree(replicas: list[Replica], dataset: Any, tolerance: float = 1e-6, **options: Any) -> None:
     for one, two in zip(*both(replicas, dataset, **options), strict=True):
         assert_close(one, two, tolerance)
-
-
-def three(settings: Replica) -> list[Replica]:
-    return [dataclasses.replace(settings, seed=s, learning_rate=r) for s, r in ((0, 0.5), (1, 0.2), (2, 0.7))]
 
 
 @pytest.mark.parametrize("norm", DENSE)

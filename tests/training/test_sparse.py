@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,6 @@ CASES = [
     ("centered", 0.0, 2.0),
     ("centered", 0.5, 2.0),
 ]
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def documents(count: int = 45, width: int = WIDTH, seed: int = 0) -> tuple[SparseRows, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from training.problems import assert_close, conv_replica, outcome, pictures, replica, tiny
+from training.problems import DENSE, assert_close, conv_replica, outcome, pictures, replica, three, tiny
 
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, engine, train
 from cosnorm.training.step import StackedSteps
 
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 STACKABLE = [name for name in DENSE if TECHNIQUES[name].stackable]
 #: Long enough for max norm to shorten vectors.
 STD = {"max_norm": 1.0}
@@ -44,12 +42,6 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     monkeypatch.setattr(engine, "StackedSteps", Spy)
     return seen
-
-
-def three(settings: Replica) -> list[Replica]:
-    """The same with other seeds and rates."""
-    changes = [{}, {"seed": 1, "learning_rate": 0.2}, {"seed": 2, "learning_rate": 0.7}]
-    return [dataclasses.replace(settings, **change) for change in changes]
 
 
 def apart(replicas: Sequence[Replica], dataset: SimpleNamespace) -> list[Curves]:
