@@ -79,7 +79,7 @@ class Steps(ABC):
 
 
 class SingleSteps(Steps):
-    """One replica: on processors, and for techniques that cannot be stacked."""
+    """One replica, as is usual on processors and necessary for techniques that cannot be stacked."""
 
     def __init__(self, states: list[TrainingState], training: Split) -> None:
         super().__init__(states, training)

@@ -17,7 +17,7 @@ from cosnorm.networks import mlp
 from cosnorm.training import train
 from cosnorm.training.inputs import DenseSplit, Dropout, Variation, with_dropout
 from cosnorm.training.state import TrainingState
-from cosnorm.training.step import SingleSteps
+from cosnorm.training.step import SingleSteps, StackedSteps
 
 RATES = (0.2, 0.5)
 
@@ -267,6 +267,21 @@ def test_a_magnitude_of_one_draws_nothing() -> None:
     order, variation = state().draw_epoch(split())
     assert variation == Variation(None, None)
     assert torch.equal(order, state(magnitude=3.0).draw_epoch(split())[0]), "the seed's order"
+
+
+def test_a_new_epochs_factors_are_written_where_a_recorded_step_reads_them() -> None:
+    examples = split(40)
+    for steps in (
+        SingleSteps([state(magnitude=3.0)], examples),
+        StackedSteps([state(magnitude=3.0, seed=seed) for seed in (0, 1)], examples),
+    ):
+        steps.begin_epoch()
+        (factors,) = steps.variation.tensors()
+        first, address = factors.clone(), factors.data_ptr()
+        steps.begin_epoch()
+        (factors,) = steps.variation.tensors()
+        assert factors.data_ptr() == address
+        assert not torch.equal(factors, first)
 
 
 def test_each_training_input_is_multiplied_by_its_own_factor() -> None:
