@@ -334,8 +334,9 @@ class SparseLayer(nn.Module):
         value = None if gain is None else getattr(module, gain)
         self.gain = nn.Parameter(value.detach().clone()) if isinstance(value, Tensor) else value
         self._gain_name = gain
-        #: The layer without its numbers, in a tuple because it is no part of this module.
-        self._ordinary = (copy.deepcopy(module).to("meta"),)
+        # The layer without its numbers, in a tuple because it is no part of this module.
+        no_weight = nn.Parameter(torch.empty_like(module.weight, device="meta"))
+        self._ordinary = (copy.deepcopy(module, {id(module.weight): no_weight}).to("meta"),)
         self._pass: _ForwardPass | None = None
 
     def forward(self, batch: SparseBatch) -> Tensor:
