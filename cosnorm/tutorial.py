@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,8 @@ class HiddenDecay(WeightDecay):
         """The weights of all dense layers but the last, in the order of the network."""
         dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
         for layer in dense[:-1]:
-            yield layer.weight
+            weight: Any = layer.weight
+            yield weight
 
 
 def tutorial_network(
