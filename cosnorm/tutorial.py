@@ -1,4 +1,4 @@
-"""The network of TensorFlow's CIFAR-10 tutorial of 2016, which the paper's CIFAR-10 experiment starts from.
+"""The network of TensorFlow's CIFAR-10 tutorial of 2016, from which the paper's CIFAR-10 experiment starts.
 
 Every number is that of ``tutorials/image/cifar10/cifar10.py`` in github.com/tensorflow/models (functions
 ``inference``, ``loss`` and ``train``, read at commit 05a434d67506f31dc8a83399ae3291b4aef75c34). The images
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -128,11 +127,6 @@ def tutorial_network(
     torch.nn.Sequential
         Maps ``(B, in_channels, size, size)`` to logits ``(B, num_classes)``.
 
-    Raises
-    ------
-    ValueError
-        If there is no convolution or no dense hidden layer.
-
     Examples
     --------
     >>> tutorial_network(seed=0)(torch.zeros(2, 3, 24, 24)).shape
@@ -140,35 +134,21 @@ def tutorial_network(
     """
     if not channels or not hidden:
         raise ValueError("the tutorial's network has at least one convolution and one dense hidden layer")
-    # torch's layers draw first weights of their own, which must not disturb the caller's random numbers.
-    untouched: AbstractContextManager[None] = (
-        nullcontext() if seed is None else torch.random.fork_rng(devices=[])
-    )
-    with untouched:
-        network = _layers(in_channels, size, num_classes, channels, hidden, kernel_size)
+    layers: list[nn.Module] = []
+    # torch's layers first draw weights of their own, which must not disturb the caller's random numbers.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        for inputs, units in itertools.pairwise((in_channels, *channels)):
+            first, norm, pool = not layers, ResponseNorm(units), _pool(size)
+            layers += [nn.Conv2d(inputs, units, kernel_size, padding=kernel_size // 2), nn.ReLU()]
+            layers += [pool, norm] if first else [norm, pool]
+            size = (size + 1) // 2
+        layers.append(nn.Flatten())
+        widths = (channels[-1] * size**2, *hidden)
+        for inputs, units in itertools.pairwise(widths):
+            layers += [nn.Linear(inputs, units), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
         _initialize(network, None if seed is None else torch.Generator().manual_seed(seed))
     return network
-
-
-def _layers(
-    in_channels: int,
-    size: int,
-    num_classes: int,
-    channels: Sequence[int],
-    hidden: Sequence[int],
-    kernel_size: int,
-) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for place, (inputs, units) in enumerate(itertools.pairwise((in_channels, *channels))):
-        layers += [nn.Conv2d(inputs, units, kernel_size, padding=kernel_size // 2), nn.ReLU()]
-        pool, norm = _pool(size), ResponseNorm(units)
-        layers += [norm, pool] if place else [pool, norm]
-        size = (size + 1) // 2
-    layers.append(nn.Flatten())
-    widths = (channels[-1] * size**2, *hidden)
-    for inputs, units in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, units), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
 
 
 def _pool(size: int) -> nn.Module:
@@ -178,16 +158,14 @@ def _pool(size: int) -> nn.Module:
 
 @torch.no_grad()
 def _initialize(network: nn.Sequential, generator: torch.Generator | None) -> None:
-    layers = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.Linear)]
-    first, last = layers[0], layers[-1]
-    for layer in layers:
+    first, *hidden, last = (layer for layer in network if isinstance(layer, nn.Conv2d | nn.Linear))
+    for layer in (first, *hidden, last):
+        std = CONV_STD if isinstance(layer, nn.Conv2d) else DENSE_STD
         if layer is last:
             std = 1 / last.weight.shape[1]
-        else:
-            std = CONV_STD if isinstance(layer, nn.Conv2d) else DENSE_STD
         nn.init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std, generator=generator)
         assert layer.bias is not None
-        layer.bias.fill_(0.0 if layer in (first, last) else BIAS)
+        layer.bias.fill_(BIAS if layer in hidden else 0.0)
 
 
 #: What a record says of the network, and what the engine must know of it. Its layers are built as a whole.

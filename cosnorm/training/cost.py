@@ -1,24 +1,24 @@
-r"""What a run costs by arithmetic alone: operations of its products, and bytes of weights that they move.
+r"""What a run costs by arithmetic alone: operations of its products, and bytes of the weights they move.
 
-A layer with :math:`n` inputs and :math:`m` units maps one example by :math:`F = 2nm` operations, a
-multiplication and an addition for each weight; a convolution by :math:`F = 2 k^2 c\, m\, hw`, with a window
-of :math:`k \times k`, :math:`c` input channels and an output of :math:`h \times w`. Training makes three such
-products an example: forward, the gradient of the weights, and that of the layer's input, which the first
-layer does not need. Evaluation makes the first alone. With :math:`N` training and :math:`M` test examples and
-:math:`E` epochs,
+A layer with :math:`n` inputs and :math:`m` units needs :math:`F = 2nm` operations per example, one
+multiplication and one addition for each weight. A convolution with a window of :math:`k \times k`, :math:`c`
+input channels and an output of :math:`h \times w` needs :math:`F = 2 k^2 c\, m\, hw`. Training makes three
+such products per example: forward, the gradient of the weights, and the gradient of the layer's input, which
+the first layer does not need. Evaluation makes only the forward product. With :math:`N` training examples,
+:math:`M` test examples and :math:`E` epochs this is
 
 .. math:: E\, \Big( N \big(3 \textstyle\sum_l F_l - F_1\big) + M \sum_l F_l \Big).
 
-What normalizes, activates, pools, draws and updates is left out: it grows with the numbers of units, not with
-their product. That is a few percent in the networks of the paper, but for the patches' lengths in a cosine
-convolution with few channels and filters.
+Normalization, activations, pooling, random numbers and updates are left out, because they grow with the
+numbers of units and not with their product. They are a few percent in the networks of the paper, except for
+the norms of the patches in a cosine convolution with few channels and filters.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cosnorm.training.replica import Replica
 
@@ -26,12 +26,9 @@ from cosnorm.training.replica import Replica
 _FLOAT = 4
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One layer's number of weights, and operations for one example."""
-
+class _Layer(NamedTuple):
     weights: int
-    operations: float
+    operations: float  # for one example
 
 
 def operations(
@@ -48,11 +45,6 @@ def operations(
     nonzeros
         Mean number of entries of an example, for sparse inputs: the first layer multiplies no others.
 
-    Raises
-    ------
-    ValueError
-        If the replica is convolutional and its input is no square image of one or three channels.
-
     Examples
     --------
     >>> replica = Replica((784, 1000, 1000, 10), "cosine", 10.0, batch_size=100, epochs=1, seed=0)
@@ -65,17 +57,12 @@ def operations(
 
 
 def weight_bytes(replica: Replica) -> int:
-    r"""Bytes of weights and their gradients that one step of training moves, if it keeps none in a cache.
+    r"""Bytes of weights and their gradients that one training step moves, if it keeps none in a cache.
 
-    A float32 weight is read in the forward product, read for the gradient of the layer's input (the first
-    layer's is not needed), its gradient is written, and the update reads both and writes the weight: with
-    :math:`W_l` weights in a layer, :math:`4\,(6 \sum_l W_l - W_1)` bytes. However large the batch, it is
-    the same; the products' operations divided by it bound the speed of small batches.
-
-    Raises
-    ------
-    ValueError
-        As for :func:`operations`.
+    A float32 weight is read in the forward product and read for the gradient of the layer's input (which the
+    first layer does not need); its gradient is written; and the update reads both and writes the weight. With
+    :math:`W_l` weights in a layer these are :math:`4\,(6 \sum_l W_l - W_1)` bytes, whatever the batch size.
+    The products' operations divided by it bound the speed of small batches.
 
     Examples
     --------
@@ -87,7 +74,6 @@ def weight_bytes(replica: Replica) -> int:
 
 
 def _layers(replica: Replica, nonzeros: float | None) -> list[_Layer]:
-    """The layers with weights, from the input to the output."""
     if not replica.channels:
         return _dense(replica.sizes, nonzeros)
     inputs, side = _image(replica)
@@ -95,7 +81,7 @@ def _layers(replica: Replica, nonzeros: float | None) -> list[_Layer]:
     for before, after in itertools.pairwise((inputs, *replica.channels)):
         weights = before * after * replica.kernel_size**2
         found.append(_Layer(weights, 2 * weights * side**2))
-        side = (side + 1) // 2  # the pooling behind each convolution
+        side = (side + 1) // 2  # the pooling after each convolution
     return found + _dense((replica.channels[-1] * side**2, *replica.sizes[1:]), None)
 
 
@@ -108,7 +94,7 @@ def _dense(sizes: tuple[int, ...], nonzeros: float | None) -> list[_Layer]:
 
 
 def _image(replica: Replica) -> tuple[int, int]:
-    """Channels and side of the images; no number is both a square and three times a square."""
+    # No number is both a square and three times a square.
     for channels in (1, 3):
         side = math.isqrt(replica.sizes[0] // channels)
         if channels * side**2 == replica.sizes[0]:

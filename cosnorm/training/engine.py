@@ -1,4 +1,4 @@
-"""From a list of replicas to their curves: units of work, in threads, epoch by epoch."""
+"""From a list of replicas to their learning curves: units of work, in threads, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -15,16 +16,13 @@ from torch import Tensor
 
 from cosnorm.data.rows import SparseRows
 from cosnorm.networks import find_recipe
-from cosnorm.training.capture import CapturedStep, Steps
-from cosnorm.training.device import resolve_device
-from cosnorm.training.evaluation import evaluate
-from cosnorm.training.loop import Loop
-from cosnorm.training.observers import OBSERVERS, watching
+from cosnorm.training.cuda_graph import CapturedStep
+from cosnorm.training.inputs import Examples, SparseSplit, Split, place
+from cosnorm.training.observers import OBSERVERS, watch_preactivations
 from cosnorm.training.replica import Curves, Replica
 from cosnorm.training.sparse import sparse_techniques
-from cosnorm.training.splits import Examples, SparseSplit, Split, place
-from cosnorm.training.stack import Stack
-from cosnorm.training.trainee import Trainee
+from cosnorm.training.state import TrainingState, evaluate
+from cosnorm.training.step import SingleSteps, StackedSteps, Steps
 
 #: Called after every epoch with the replica and its curves so far.
 Watcher = Callable[[Replica, Curves], None]
@@ -45,14 +43,13 @@ class Checkpoint(Protocol):
 
 
 class Hooks:
-    """What the caller of :func:`train_with` wants to hear; the base does nothing.
+    """What the caller of :func:`train_with` wants to be told; the base class does nothing.
 
-    One call at a time, whichever thread it comes from.
+    Calls come one at a time, whichever thread they come from.
     """
 
     def start(self, index: int) -> bool:
         """Whether replica ``index`` is to be trained now; it is skipped otherwise."""
-        del index
         return True
 
     def stopping(self) -> bool:
@@ -61,7 +58,6 @@ class Hooks:
 
     def checkpoint(self, index: int) -> Checkpoint | None:
         """Where replica ``index`` keeps its state."""
-        del index
         return None
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
@@ -159,13 +155,34 @@ def train_with(
     where = resolve_device(device)
     stacked = where.type == "cuda" if stacked is None else stacked
     stacked = stacked and not isinstance(dataset.train_inputs, SparseRows)
-    session = _Session(hooks, replicas, dataset, where)
-    units = _units(replicas) if stacked else [[index] for index in range(len(replicas))]
-    session.run(units, parallel)
+    units = _stacks(replicas) if stacked else [[index] for index in range(len(replicas))]
+    _Session(hooks, replicas, dataset, where, parallel).train(units)
 
 
-def _units(replicas: Sequence[Replica]) -> list[list[int]]:
-    """Places of the replicas that can be trained as one stack, in the order of the first of each."""
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """``"auto"`` is the first CUDA device if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the name is not a device, or names a CUDA device that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from None
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA "
+            "device(s); use cpu, or auto to take whatever there is"
+        )
+    return resolved
+
+
+def _stacks(replicas: Sequence[Replica]) -> list[list[int]]:
+    """Indices of the replicas that can be trained as one stack, in the order of the first of each."""
     groups: dict[object, list[int]] = {}
     for index, replica in enumerate(replicas):
         alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
@@ -183,18 +200,23 @@ class _Session:
     """One call of the engine: the dataset on the device, and the units that are trained on it."""
 
     def __init__(
-        self, hooks: Hooks, replicas: Sequence[Replica], dataset: Examples, device: torch.device
+        self,
+        hooks: Hooks,
+        replicas: Sequence[Replica],
+        dataset: Examples,
+        device: torch.device,
+        parallel: int,
     ) -> None:
         self.hooks, self.replicas, self.dataset, self.device = hooks, replicas, dataset, device
-        self.parallel = 1
+        self.parallel = parallel
         self._splits: dict[object, tuple[Split, Split]] = {}
         #: Held where threads would meet: reports to the caller, and torch's global random numbers.
         self._lock = threading.RLock()
         self._stopped = threading.Event()
 
-    def run(self, units: list[list[int]], parallel: int) -> None:
+    def train(self, units: list[list[int]]) -> None:
         """Train the units, some at the same time; the first error ends all of them."""
-        self.parallel = min(parallel, len(units))
+        self.parallel = min(self.parallel, len(units))
         if self.parallel <= 1:
             for unit in units:
                 self._train(unit)
@@ -209,29 +231,37 @@ class _Session:
                 raise
 
     def _train_in_thread(self, unit: list[int]) -> None:
-        if self.device.type == "cuda":
-            # A stream of its own, so that units share the device instead of queueing.
-            with torch.cuda.stream(torch.cuda.Stream(self.device)):
-                self._train(unit)
-        else:
+        # A stream of its own, so that units share the device instead of queueing.
+        cuda = self.device.type == "cuda"
+        with torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext():
             self._train(unit)
 
     def _train(self, unit: list[int]) -> None:
         try:
             with self._lock:
                 unit = [index for index in unit if not self._stopped.is_set() and self.hooks.start(index)]
-            # What was stopped after different numbers of epochs is not in step any more.
-            by_epoch: dict[int, dict[int, Trainee]] = {}
-            for index in unit:
-                trainee = self.make(index)
-                by_epoch.setdefault(trainee.epoch, {})[index] = trainee
-            for trainees in by_epoch.values():
-                _Unit(self, trainees).train()
+            # Replicas that were stopped after different numbers of epochs cannot share a stack any more.
+            by_epoch: dict[int, list[TrainingState]] = {}
+            for state in map(self._make_state, unit):
+                by_epoch.setdefault(state.epoch, []).append(state)
+            for states in by_epoch.values():
+                _Unit(self, states).train()
         except _StoppedError:
             return
         except BaseException:
             self._stopped.set()
             raise
+
+    def _make_state(self, index: int) -> TrainingState:
+        """A replica ready to train, with its saved state if it has one."""
+        training, _ = self.splits(self.replicas[index])
+        with self._lock:
+            state = TrainingState(self.replicas[index], training, self.device, index)
+            checkpoint = self.hooks.checkpoint(index)
+        saved = None if checkpoint is None else checkpoint.load()
+        if saved is not None:
+            state.restore(saved)
+        return state
 
     def splits(self, replica: Replica) -> tuple[Split, Split]:
         """Training and test examples as the replica wants them; test images are never distorted."""
@@ -245,36 +275,21 @@ class _Session:
                 )
             return self._splits[replica.images, flat]
 
-    def make(self, index: int) -> Trainee:
-        """A replica ready to train, with its state from before if it has one."""
-        training, _ = self.splits(self.replicas[index])
+    def report_epoch(self, state: TrainingState) -> None:
         with self._lock:
-            trainee = Trainee(self.replicas[index], training, self.device)
-            checkpoint = self.hooks.checkpoint(index)
-        state = None if checkpoint is None else checkpoint.load()
-        if state is not None:
-            trainee.restore(state)
-        return trainee
+            self.hooks.epoch(state.index, state.replica, state.curves)
+        if state.epoch < state.replica.epochs:
+            self.save(state)
 
-    def report(self, index: int, trainee: Trainee) -> None:
-        """An epoch is done: tell, and keep the state."""
+    def save(self, state: TrainingState) -> None:
         with self._lock:
-            self.hooks.epoch(index, trainee.replica, trainee.curves)
-            checkpoint = self.hooks.checkpoint(index)
-        if checkpoint is not None and trainee.epoch < trainee.replica.epochs:
-            checkpoint.save(trainee.state)
-
-    def keep(self, index: int, trainee: Trainee) -> None:
-        """Keep the state of a replica that is left before its end."""
-        with self._lock:
-            checkpoint = self.hooks.checkpoint(index)
+            checkpoint = self.hooks.checkpoint(state.index)
         if checkpoint is not None:
-            checkpoint.save(trainee.state)
+            checkpoint.save(state.save)
 
-    def finish(self, index: int, trainee: Trainee) -> None:
-        """A replica is done."""
+    def finish(self, state: TrainingState) -> None:
         with self._lock:
-            self.hooks.finish(index, trainee.curves)
+            self.hooks.finish(state.index, state.curves)
 
     def stop_if_asked(self) -> None:
         """Leave a unit whose results nobody waits for any more."""
@@ -289,110 +304,89 @@ class _StoppedError(RuntimeError):
 class _Unit:
     """Replicas that are trained together, from the first epoch to the last."""
 
-    def __init__(self, session: _Session, made: dict[int, Trainee]) -> None:
+    def __init__(self, session: _Session, states: list[TrainingState]) -> None:
         self.session = session
-        self.places = {id(trainee): index for index, trainee in made.items()}
-        trainees = list(made.values())
-        self.training, self.testing = session.splits(trainees[0].replica)
-        self.begin = time.perf_counter()
-        self.before = {id(trainee): trainee.curves.seconds for trainee in trainees}
-        self.steps: Steps = (Stack if len(trainees) > 1 else Loop)(trainees, self.training)
+        self.training, self.testing = session.splits(states[0].replica)
+        for state in states:
+            state.started = time.perf_counter() - state.curves.seconds
+        self.steps: Steps = (StackedSteps if len(states) > 1 else SingleSteps)(states, self.training)
         self.captured: CapturedStep | None = None
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training set."""
-        return self.steps.trainees[0].replica.epochs
 
     def train(self) -> None:
         """Train until the last epoch, or until every replica has diverged."""
-        first = self.steps.trainees[0].epoch
-        while self.steps.trainees and self.steps.trainees[0].epoch < self.epochs:
+        first = self.steps.states[0].epoch
+        epochs = self.steps.states[0].replica.epochs
+        while self.steps.states and self.steps.states[0].epoch < epochs:
             if self.session.hooks.stopping():
-                self._leave(first)
-            self._descend()
-            kept = [place for place, trainee in enumerate(self.steps.trainees) if self._close(place, trainee)]
-            if len(kept) < len(self.steps.trainees):
+                if self.steps.states[0].epoch > first:
+                    for state in self.steps.states:
+                        self.session.save(state)
+                raise _StoppedError
+            self._train_epoch()
+            rows = [row for row, state in enumerate(self.steps.states) if self._end_epoch(row, state)]
+            if len(rows) < len(self.steps.states):
                 self.captured = None
-                self.steps.retain(kept)
-        for trainee in self.steps.trainees:
-            self.session.finish(self.places[id(trainee)], trainee)
+                self.steps.retain(rows)
+        for state in self.steps.states:
+            self.session.finish(state)
 
-    def _leave(self, first: int) -> None:
-        """Keep the states of all replicas, unless they are as they were at the start, and train no more."""
-        for trainee in self.steps.trainees:
-            if trainee.epoch > first:
-                self.session.keep(self.places[id(trainee)], trainee)
-        raise _StoppedError
-
-    def _descend(self) -> None:
+    def _train_epoch(self) -> None:
         """One pass over the training set."""
         order = self.steps.begin_epoch()
-        size = self.steps.trainees[0].replica.batch_size
-        batches = order.split(size, dim=1)
-        for trainee in self.steps.trainees:
-            trainee.step_errors = []
+        replica, epoch = self.steps.states[0].replica, self.steps.states[0].epoch
+        batches = order.split(replica.batch_size, dim=1)
+        for state in self.steps.states:
+            state.step_errors = []
         for number, indices in enumerate(batches, start=1):
             self.session.stop_if_asked()
-            if self._capturable(indices, size):
+            if self._capturable(indices, replica.batch_size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
-            if number < len(batches) and self._counted(number, len(batches)):
-                self._count_errors()
-
-    def _counted(self, number: int, batches: int) -> bool:
-        """Whether errors are counted after this step of the epoch; the last step's are counted anyway."""
-        first = self.steps.trainees[0]
-        every = first.replica.error_steps
-        return every is not None and (first.epoch * batches + number) % every == 0
-
-    def _count_errors(self) -> None:
-        """Count errors on the test set in the middle of an epoch, and go on as if nothing had been."""
-        for trainee in self.steps.trainees:
-            trainee.step_errors.append(evaluate(trainee, self.testing)[1])
-            trainee.network.train()
+            # The errors after the epoch's last step are counted where the epoch ends.
+            if number < len(batches) and _counts_errors(replica, epoch * len(batches) + number):
+                for state in self.steps.states:
+                    state.step_errors.append(evaluate(state, self.testing)[1])
+                    state.network.train()
 
     def _capturable(self, indices: Tensor, size: int) -> bool:
         """Whether a CUDA graph can make this step: batches of the common size, of dense inputs."""
         dense = not isinstance(self.training, SparseSplit)
         return dense and self.session.device.type == "cuda" and indices.shape[1] == size
 
-    def _close(self, place: int, trainee: Trainee) -> bool:
-        """Evaluate a replica after an epoch; whether it goes on."""
-        count = len(self.training.targets)
-        batches = math.ceil(count / trainee.replica.batch_size)
-        train_loss = self.steps.losses[place].item() / count
-        with watching(trainee) as seen:
-            test_loss, test_error = evaluate(trainee, self.testing)
-        trainee.epoch += 1
-        every = trainee.replica.error_steps
-        if every is not None and trainee.epoch * batches % every == 0:
-            trainee.step_errors.append(test_error)
-        curves = trainee.curves
-        curves.seconds = self.before[id(trainee)] + time.perf_counter() - self.begin
-        curves.at_once = len(self.steps.trainees) * self.session.parallel
+    def _end_epoch(self, row: int, state: TrainingState) -> bool:
+        """Evaluate a replica after an epoch; returns whether it goes on."""
+        replica, curves, count = state.replica, state.curves, len(self.training.targets)
+        train_loss = self.steps.losses[row].item() / count
+        with watch_preactivations(state) as seen:
+            test_loss, test_error = evaluate(state, self.testing)
+        state.epoch += 1
+        curves.seconds = time.perf_counter() - state.started
+        curves.at_once = len(self.steps.states) * self.session.parallel
         if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
-            curves.diverged_epoch = trainee.epoch
-            self.session.finish(self.places[id(trainee)], trainee)
+            curves.diverged_epoch = state.epoch
+            self.session.finish(state)
             return False
         curves.train_loss.append(train_loss)
-        curves.train_error.append(int(self.steps.errors[place].item()))
+        curves.train_error.append(int(self.steps.errors[row].item()))
         curves.test_loss.append(test_loss)
         curves.test_error.append(test_error)
-        self._observe(trainee, seen)
-        self.session.report(self.places[id(trainee)], trainee)
+        observed: dict[str, Any] = {}
+        for name in replica.observe:
+            observed |= OBSERVERS[name](state, self.testing, seen)
+        if replica.error_steps is not None:
+            if _counts_errors(replica, state.epoch * math.ceil(count / replica.batch_size)):
+                state.step_errors.append(test_error)
+            observed["test_error_steps"] = state.step_errors
+        for curve, value in observed.items():
+            curves.observed.setdefault(curve, []).append(value)
+        self.session.report_epoch(state)
         return True
 
-    def _observe(self, trainee: Trainee, values: list[Tensor]) -> None:
-        seen: dict[str, Any] = {}
-        for name in trainee.replica.observe:
-            seen |= OBSERVERS[name](trainee, self.testing, values)
-        if trainee.replica.error_steps is not None:
-            seen["test_error_steps"] = trainee.step_errors
-        for curve, value in seen.items():
-            trainee.curves.observed.setdefault(curve, []).append(value)
+
+def _counts_errors(replica: Replica, steps: int) -> bool:
+    return replica.error_steps is not None and steps % replica.error_steps == 0
 
 
 def check(replica: Replica, dataset: Examples) -> None:

@@ -1,13 +1,13 @@
 """Images cropped, distorted and whitened on the device, minibatch by minibatch, from the stored bytes.
 
 The pipeline is that of TensorFlow's CIFAR-10 tutorial (tensorflow/models,
-``tutorials/image/cifar10/cifar10_input.py``), which the paper's experiment follows without a word on its
+``tutorials/image/cifar10/cifar10_input.py``), which the paper's experiment follows without stating the
 strengths: a random crop, a flip with probability 1/2, a brightness offset from U(-63, 63), a contrast factor
 from U(0.2, 1.8) about each channel's mean, then ``tf.image.per_image_standardization``. For evaluation the
-crop is central and nothing is distorted. Values are floats by then, so nothing is clipped.
+crop is central and nothing is distorted. By then values are floats, so nothing is clipped.
 
-Whitening subtracts the image's mean, so it undoes every change of brightness exactly, and takes from a change
-of contrast all but the shift of weight between the channels' means and what varies within them.
+Whitening subtracts the image's mean, so it undoes every change of brightness exactly. Of a change of contrast
+it leaves only how much the channels' means weigh against the variation within the channels.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ImageSettings:
         Whether each image is standardized by itself: x -> (x - mean) / max(std, 1/sqrt(n)) over its n values.
         The values are the stored ones, 0 to 255 for bytes.
     augment
-        Whether training images are distorted, anew in each epoch.
+        Whether training images are distorted, differently in each epoch.
     """
 
     crop: int | None = None
@@ -52,7 +52,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class Distortions:
-    """How each training image differs in one epoch. All are ``(..., N)``: an entry an example.
+    """How each training image differs in one epoch. All are ``(..., N)``, one entry per example.
 
     Parameters
     ----------
@@ -94,13 +94,6 @@ class Images:
         The largest value that an input can take: without whitening, values are divided by it.
     settings
         What is done to them.
-
-    Raises
-    ------
-    TypeError
-        If ``inputs`` are not uint8.
-    ValueError
-        If the shapes do not fit together, an image is smaller than the crop, or ``maximum`` is not positive.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, maximum: float, settings: ImageSettings) -> None:
@@ -125,11 +118,6 @@ class Images:
         ----------
         generator
             On the CPU, so that one seed gives one sequence on every device and in every default dtype.
-
-        Raises
-        ------
-        ValueError
-            If the settings do not ask for augmentation.
         """
         if not self.settings.augment:
             raise ValueError("these images are not augmented: draw from ImageSettings(augment=True)")
@@ -146,16 +134,16 @@ class Images:
     def inputs_of(self, indices: Tensor, distortions: Distortions | None) -> Tensor:
         """Inputs for the network, in torch's default dtype.
 
-        An image comes out the same, to the bit, whatever else is in its batch: its statistics are sums of
-        integers. Nothing here waits for the device, so a CUDA graph can hold it.
+        An image comes out the same, to the bit, whatever else is in its batch, because its statistics are
+        sums of integers. Nothing here waits for the device, so a CUDA graph can hold it.
 
         Parameters
         ----------
         indices
             Int64, ``(..., B)``: which examples.
         distortions
-            Their fields are ``(..., N)``, with the leading dimensions of ``indices``. None: the central
-            crop, undistorted, as for evaluation and for training without augmentation.
+            Their fields are ``(..., N)``, with the leading dimensions of ``indices``. ``None`` gives the
+            central crop, undistorted, as for evaluation and for training without augmentation.
 
         Returns
         -------
@@ -171,7 +159,7 @@ class Images:
         return self._valued(pixels, drawn).view(*indices.shape, *self.shape)
 
     def _cropped(self, indices: Tensor, drawn: Distortions) -> Tensor:
-        """Each image's own crop, flipped where it is so drawn: uint8, ``(B, C, rows, columns)``."""
+        """Each image's own crop, flipped if so drawn: uint8, ``(B, C, rows, columns)``."""
         count, (channels, rows, columns) = len(indices), self.shape
         height, width = self.inputs.shape[2:]
         mirrored = self._columns.flip(0)

@@ -1,4 +1,4 @@
-"""What else may be recorded after an epoch: pre-activations, errors on scaled inputs, lengths of weights."""
+"""What else can be recorded after an epoch: pre-activations, errors on scaled inputs, norms of weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cosnorm.training.evaluation import evaluated_network
-from cosnorm.training.splits import Split, chunks
-from cosnorm.training.trainee import Trainee
+from cosnorm.training.inputs import Split, chunks
+from cosnorm.training.state import TrainingState, evaluated_network
 
-#: Percentiles of the paper's Figure 3, and the units of the last hidden layer they are recorded for: the
-#: first ones, chosen by number and not by looks.
+#: Percentiles of the paper's Figure 3, and for how many units of the last hidden layer they are recorded.
+#: These are the first units, so that nobody chose them by their looks.
 PERCENTILES = (15, 50, 85)
 UNITS = 5
 #: Factors that test inputs are multiplied by.
@@ -25,30 +24,23 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: batches of 128 images, 10,112 in all, and its queue begins again after the last image.
 TWICE = 112
 
-#: By the name of a curve its entry for the epoch.
+#: The epoch's entry for each curve, by the curve's name.
 Observation = dict[str, list[float] | float]
 
 
 @contextmanager
-def watching(trainee: Trainee) -> Iterator[list[Tensor]]:
-    """Collect what enters the last ReLU while a network is evaluated: a unit a row, an example a column.
+def watch_preactivations(state: TrainingState) -> Iterator[list[Tensor]]:
+    """Collect what enters the last ReLU during an evaluation: one row per unit, one column per example.
 
-    Only if the replica observes it; what is collected stays empty otherwise.
-
-    Raises
-    ------
-    ValueError
-        If the network has no ReLU of its own.
+    Nothing is collected unless the replica observes it.
     """
     seen: list[Tensor] = []
-    if "preactivation" not in trainee.replica.observe:
+    if "preactivation" not in state.replica.observe:
         yield seen
         return
-    relus = [module for module in trainee.network.modules() if isinstance(module, nn.ReLU)]
+    relus = [module for module in state.network.modules() if isinstance(module, nn.ReLU)]
     if not relus:
-        raise ValueError(
-            f"{trainee.replica.norm!r} has its ReLU inside a layer; pre-activations are not seen"
-        )
+        raise ValueError(f"{state.replica.norm!r} has its ReLU inside a layer; pre-activations are not seen")
 
     def collect(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(inputs[0].flatten(1).T.clone(memory_format=torch.contiguous_format))
@@ -61,15 +53,15 @@ def watching(trainee: Trainee) -> Iterator[list[Tensor]]:
 
 
 @torch.inference_mode()
-def preactivation(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
+def preactivation(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
     """Percentiles over the test examples of what enters the last ReLU, ``UNITS`` lists of three.
 
     ``preactivation_spread`` is the median over all units of the distance from the 15th to the 85th
-    percentile, ``preactivation_scale`` that of the root mean square.
+    percentile, and ``preactivation_scale`` the median of the root mean square.
     """
-    del trainee, testing
+    del state, testing
     values = torch.cat(list(seen), 1)
-    # Float64: of a network about to diverge the squares would overflow, and no record holds that.
+    # Float64, because squares overflow in a network about to diverge, and a record cannot hold infinity.
     scale = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64) / math.sqrt(values.shape[1])
     percentiles = percentiles_of(values)
     spread = percentiles[:, -1].double() - percentiles[:, 0].double()
@@ -81,7 +73,7 @@ def preactivation(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> O
 
 
 def percentiles_of(values: Tensor) -> Tensor:
-    """:data:`PERCENTILES` of each row: those of :func:`torch.quantile`, in a fifth of its time."""
+    """:data:`PERCENTILES` of each row: as from :func:`torch.quantile`, which takes five times as long."""
     ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=1))
     ranks = torch.tensor(PERCENTILES, dtype=values.dtype) / 100 * (values.shape[1] - 1)
     below, above = ordered[:, ranks.long()], ordered[:, ranks.ceil().long()]
@@ -89,22 +81,22 @@ def percentiles_of(values: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def scaled_inputs(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
+def scaled_inputs(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
     """Errors on the test set when every input is multiplied by each of :data:`FACTORS`."""
     del seen
-    network = evaluated_network(trainee)
-    errors = torch.zeros(len(FACTORS), dtype=torch.int64, device=trainee.device)
+    network = evaluated_network(state)
+    errors = torch.zeros(len(FACTORS), dtype=torch.int64, device=state.device)
     for inputs, targets in chunks(testing):
-        for place, factor in enumerate(FACTORS):
-            errors[place] += (network(inputs * factor).argmax(1) != targets).sum()
+        for column, factor in enumerate(FACTORS):
+            errors[column] += (network(inputs * factor).argmax(1) != targets).sum()
     return {"test_error_scaled": errors.tolist()}
 
 
 @torch.inference_mode()
-def lengths(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observation:
-    """Median length of a unit's weight vector, one entry a layer, from the input to the output."""
+def lengths(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
+    """Median norm of a layer's weight vectors, one entry per layer, from the input to the output."""
     del testing, seen
-    layers = [m for m in trainee.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    layers = [m for m in state.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     weights = [layer.weight.detach().flatten(1) for layer in layers]
     return {
         "weight_length": [
@@ -114,22 +106,23 @@ def lengths(trainee: Trainee, testing: Split, seen: Sequence[Tensor]) -> Observa
 
 
 @torch.inference_mode()
-def first_112(trainee: Trainee, testing: Split, seen: Sequence[Tensor] = ()) -> Observation:
+def first_112(state: TrainingState, testing: Split, seen: Sequence[Tensor] = ()) -> Observation:
     """Errors among the first :data:`TWICE` test examples.
 
     Added to the errors of CIFAR-10's 10,000 test images they give the errors of the 10,112 that
     the evaluation of TensorFlow's tutorial counts.
     """
     del seen
-    network = evaluated_network(trainee)
+    network = evaluated_network(state)
     targets = testing.targets[:TWICE]
     indices = torch.arange(len(targets), device=targets.device)
     wrong = network(testing.inputs_of(indices)).argmax(1) != targets
     return {"test_error_first_112": int(wrong.sum())}
 
 
-#: By name, as in :attr:`cosnorm.training.Replica.observe`; each gets what :func:`watching` collected besides.
-OBSERVERS: dict[str, Callable[[Trainee, Split, Sequence[Tensor]], Observation]] = {
+#: By name, as in :attr:`cosnorm.training.Replica.observe`; the last argument is what
+#: :func:`watch_preactivations` collected.
+OBSERVERS: dict[str, Callable[[TrainingState, Split, Sequence[Tensor]], Observation]] = {
     "preactivation": preactivation,
     "scaled_inputs": scaled_inputs,
     "lengths": lengths,

@@ -1,4 +1,4 @@
-"""What one network to train is, and what is seen of it."""
+"""The description of one network to train, and its learning curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Replica:
     ----------
     sizes
         Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
-        the number of input features and the widths of the dense layers behind the convolutions.
+        the number of input features and the widths of the dense layers after the convolutions.
     norm, constant, std, hidden_bias, output_bias
         As for :func:`cosnorm.networks.mlp`. ``norm="tutorial"`` is the network of
         :mod:`cosnorm.tutorial`, which has none of the others.
@@ -30,7 +30,7 @@ class Replica:
         their variants. Weights, biases and a gain inside of a linear or convolutional layer keep
         ``learning_rate``.
     batch_size
-        Examples a step; the last step of an epoch takes what is left.
+        Examples per step; the last step of an epoch takes what is left.
     epochs
         Passes over the training set.
     seed
@@ -44,25 +44,25 @@ class Replica:
     images
         Cropping, whitening and distortions of images; ``None`` takes them as they are, in [0, 1].
     dropout
-        Rates at which units are dropped in training: of the input, and of the hidden layers.
+        Rates at which units are dropped in training, in the input and in the hidden layers.
     dropout_convention
-        Where the scale of the units is restored. ``"training"`` divides what is kept by the rate of keeping,
-        so that nothing changes in evaluation. ``"testing"`` leaves what is kept as it is and multiplies the
-        inputs of each layer by the rate of keeping in evaluation, which is the same function as the smaller
-        weights of Srivastava et al. (2014) where the layer is linear in its inputs.
+        When the scale of the units is restored. ``"training"`` divides the kept units by the probability of
+        keeping them, so that nothing changes in evaluation. ``"testing"`` leaves the kept units as they are
+        and multiplies the inputs of each layer by this probability in evaluation. If the layer is linear in
+        its inputs, that is the same function as the smaller weights of Srivastava et al. (2014).
     average
-        Decay of the moving average of the parameters that is evaluated in their place; ``None``
-        evaluates the parameters. After ``n`` steps the decay is at most (1 + n) / (10 + n), as in
+        Decay of the moving average of the parameters that is evaluated in their place; with ``None`` the
+        parameters are evaluated. After ``n`` steps the decay is at most (1 + n) / (10 + n), as in
         TensorFlow's ``ExponentialMovingAverage``, so that the initial weights are soon forgotten.
     magnitude
         Each training input is multiplied by a random factor between ``1 / magnitude`` and
-        ``magnitude``, its logarithm uniform, drawn anew each epoch; 1 leaves the inputs alone.
+        ``magnitude`` whose logarithm is uniform, drawn again each epoch; 1 leaves the inputs unchanged.
     observe
-        What else is recorded after each epoch: names of ``cosnorm.training.observers.OBSERVERS``.
+        What else is recorded after each epoch: names from ``cosnorm.training.observers.OBSERVERS``.
     error_steps
         The test set is also evaluated whenever the number of steps, counted over the whole run, is a multiple
-        of this, and ``observed["test_error_steps"]`` holds one list of errors per epoch. Training is
-        the same to the last bit. ``None`` evaluates at the end of each epoch only.
+        of this, and ``observed["test_error_steps"]`` holds one list of errors per epoch. Training does not
+        change by a single bit. With ``None`` the test set is evaluated at the end of each epoch only.
     """
 
     sizes: tuple[int, ...]
@@ -117,7 +117,7 @@ class Replica:
 
 @dataclass
 class Curves:
-    """What was seen of one replica, one entry an epoch.
+    """What was recorded of one replica, one entry per epoch.
 
     Attributes
     ----------
@@ -125,14 +125,14 @@ class Curves:
         Mean cross-entropy in nats and number of misclassified examples of the training set, each
         example counted when its minibatch came up (before that step's update).
     test_loss, test_error
-        The same over the test set after the epoch's last update.
+        The same for the test set after the epoch's last update.
     observed
         One list for each thing that an observer recorded.
     diverged_epoch
         Epoch (from 1) in which a loss became infinite or not a number; training stopped there, and
-        the curves hold the epochs before it. ``None`` if all went well.
+        the curves hold the epochs before it. ``None`` if training did not diverge.
     seconds
-        Wall time of training and evaluation, that of replicas trained at the same time included.
+        Wall time of training and evaluation, including that of replicas trained at the same time.
     at_once
         How many replicas were trained at the same time.
     """

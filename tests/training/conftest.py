@@ -10,7 +10,7 @@ from torch import nn
 from training import problems
 
 from cosnorm.networks import mlp
-from cosnorm.training import trainee
+from cosnorm.training import state
 
 
 @pytest.fixture
@@ -28,5 +28,5 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[nn.Sequential]:
         trained.append(mlp(*arguments, **options))
         return trained[-1]
 
-    monkeypatch.setattr(trainee, "mlp", keep)
+    monkeypatch.setattr(state, "mlp", keep)
     return trained

@@ -12,7 +12,11 @@ import numpy as np
 import torch
 
 from cosnorm.data import SparseRows
+from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Replica
+
+#: Techniques of dense networks.
+DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 
 
 def tiny(train_examples: int = 40, test_examples: int = 30, classes: int = 3) -> SimpleNamespace:
@@ -85,6 +89,12 @@ def conv_replica(norm: str = "cosine", **changes: Any) -> Replica:
     """A network for :func:`pictures`."""
     settings = {"sizes": (128, 6, 3), "channels": (3, 2), "kernel_size": 3, "batch_size": 8, "epochs": 2}
     return replica(norm, **{**settings, **changes})
+
+
+def three(settings: Replica) -> list[Replica]:
+    """The same with other seeds and learning rates."""
+    changes = [{}, {"seed": 1, "learning_rate": 0.2}, {"seed": 2, "learning_rate": 0.7}]
+    return [dataclasses.replace(settings, **change) for change in changes]
 
 
 def outcome(curves: Curves) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from training.problems import assert_close, documents, outcome, replica
 
-from cosnorm.training import splits, train
+from cosnorm.training import inputs, train
 from cosnorm.training.sparse import sparse_techniques
 
 SIZES = (24, 24, 12, 3)
@@ -64,6 +64,6 @@ def test_replicas_are_trained_one_by_one_even_where_stacks_are_asked_for() -> No
 def test_evaluation_does_not_depend_on_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     sparse, _ = documents()
     (whole,) = train([replica("batch", sizes=SIZES)], sparse, device="cpu")
-    monkeypatch.setattr(splits, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(inputs, "EVALUATION_CHUNK", 7)
     (chunked,) = train([replica("batch", sizes=SIZES)], sparse, device="cpu")
     assert_close(whole, chunked, 1e-5)

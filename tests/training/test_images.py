@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cosnorm.training.images import Distortions, Images, ImageSettings
-from cosnorm.training.splits import ImageSplit
+from cosnorm.training.inputs import ImageSplit
 
 COUNT, SHAPE = 12, (3, 9, 8)
 BOTH = [ImageSettings(crop, whiten, augment)

@@ -13,8 +13,7 @@ from torch import nn
 from training.problems import conv_replica, outcome, pictures, replica, tiny
 
 from cosnorm.networks import mlp
-from cosnorm.training import splits, train
-from cosnorm.training.evaluation import evaluate
+from cosnorm.training import inputs, train
 from cosnorm.training.observers import (
     FACTORS,
     OBSERVERS,
@@ -23,8 +22,9 @@ from cosnorm.training.observers import (
     lengths,
     percentiles_of,
     preactivation,
-    watching,
+    watch_preactivations,
 )
+from cosnorm.training.state import evaluate
 
 EVERYTHING = tuple(OBSERVERS)
 
@@ -109,7 +109,7 @@ def test_observing_changes_nothing(norm: str) -> None:
 
 def test_observations_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = train([replica("batch", observe=EVERYTHING)], tiny(), device="cpu")
-    monkeypatch.setattr(splits, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(inputs, "EVALUATION_CHUNK", 7)
     (chunked,) = train([replica("batch", observe=EVERYTHING)], tiny(), device="cpu")
     for name, values in whole.observed.items():
         np.testing.assert_allclose(np.array(chunked.observed[name]), np.array(values), rtol=1e-4, atol=1e-6)
@@ -134,17 +134,17 @@ def test_huge_values_stay_finite() -> None:
     """Squares overflow float32 long before the values do, and a record holds no infinity."""
     dataset = tiny()
     network = mlp((6, 8, 3), "none", std=1e25, seed=0)
-    examples = splits.place(dataset, "test", torch.device("cpu"), None, flat=True)
-    trainee: Any = SimpleNamespace(
+    examples = inputs.place(dataset, "test", torch.device("cpu"), None, flat=True)
+    state: Any = SimpleNamespace(
         network=network,
-        evaluated=dict,
+        averages={},
         device=torch.device("cpu"),
         replica=replica(observe=("preactivation",)),
     )
-    with watching(trainee) as seen:
-        evaluate(trainee, examples)
+    with watch_preactivations(state) as seen:
+        evaluate(state, examples)
     for observer in (preactivation, lengths):
-        for value in observer(trainee, examples, seen).values():
+        for value in observer(state, examples, seen).values():
             assert all(math.isfinite(entry) for entry in np.array(value).flatten())
 
 

@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from training.problems import assert_close, conv_replica, documents, outcome, pictures, replica, tiny
+from training.problems import DENSE, assert_close, conv_replica, documents, outcome, pictures, replica, tiny
 
-from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, Hooks, ImageSettings, Replica, train, train_with
 from cosnorm.training.observers import OBSERVERS
 from cosnorm.training.sparse import sparse_techniques
-
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 
 
 class Kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,15 @@ from cosnorm.data.rows import SparseRows
 from cosnorm.networks import mlp, update_rule
 from cosnorm.relatives import Standardize, WeightNormLinear
 from cosnorm.techniques import RADIUS, TECHNIQUES
-from cosnorm.training.sparse import SparseBatch, SparseExamples, SparseLayer, sparse_layer, sparse_techniques
-from cosnorm.training.sparse.table import RANGE, TrackedTable
+from cosnorm.training.sparse import (
+    RANGE,
+    SparseBatch,
+    SparseExamples,
+    SparseLayer,
+    TrackedTable,
+    sparse_layer,
+    sparse_techniques,
+)
 
 WIDTH, UNITS, CLASSES, BATCH = 40, 9, 4, 8
 
@@ -38,13 +45,6 @@ CASES = [
     ("centered", 0.0, 2.0),
     ("centered", 0.5, 2.0),
 ]
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def documents(count: int = 45, width: int = WIDTH, seed: int = 0) -> tuple[SparseRows, np.ndarray]:

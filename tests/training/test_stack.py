@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from training.problems import assert_close, conv_replica, outcome, pictures, replica, tiny
+from training.problems import DENSE, assert_close, conv_replica, outcome, pictures, replica, three, tiny
 
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, engine, train
-from cosnorm.training.stack import Stack
+from cosnorm.training.step import StackedSteps
 
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 STACKABLE = [name for name in DENSE if TECHNIQUES[name].stackable]
 #: Long enough for max norm to shorten vectors.
 STD = {"max_norm": 1.0}
@@ -29,27 +27,21 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """For each stack how many replicas it trained in each of its steps."""
     seen: list[list[int]] = []
 
-    class Spy(Stack):
+    class Spy(StackedSteps):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             seen.append(self.counts)
 
-        def _build(self) -> None:
-            super()._build()
+        def _reset(self) -> None:
+            super()._reset()
             self.counts = getattr(self, "counts", [])
 
         def step(self, indices: Tensor) -> None:
             self.counts.append(len(indices))
             super().step(indices)
 
-    monkeypatch.setattr(engine, "Stack", Spy)
+    monkeypatch.setattr(engine, "StackedSteps", Spy)
     return seen
-
-
-def three(settings: Replica) -> list[Replica]:
-    """The same with other seeds and rates."""
-    changes = [{}, {"seed": 1, "learning_rate": 0.2}, {"seed": 2, "learning_rate": 0.7}]
-    return [dataclasses.replace(settings, **change) for change in changes]
 
 
 def apart(replicas: Sequence[Replica], dataset: SimpleNamespace) -> list[Curves]:
@@ -161,9 +153,9 @@ def test_one_replica_diverges_and_the_others_do_not_notice(
     alone = apart(replicas, tiny())
     evaluate = engine.evaluate
 
-    def spoilt(trainee: Any, examples: Any) -> tuple[float, int]:
-        loss, errors = evaluate(trainee, examples)
-        return (float("nan") if trainee.replica == replicas[lost] and trainee.epoch == 1 else loss), errors
+    def spoilt(state: Any, examples: Any) -> tuple[float, int]:
+        loss, errors = evaluate(state, examples)
+        return (float("nan") if state.replica == replicas[lost] and state.epoch == 1 else loss), errors
 
     monkeypatch.setattr(engine, "evaluate", spoilt)
     together = train(replicas, tiny(), device="cpu", stacked=True)
@@ -199,12 +191,12 @@ def test_a_stack_repeats_to_the_bit(norm: str) -> None:
 def test_a_replica_of_a_stack_is_left_with_its_own_trained_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Views of the stack: what is evaluated is what was descended."""
     made: list[Any] = []
-    trainee_of = engine.Trainee
-    monkeypatch.setattr(engine, "Trainee", lambda *a: made.append(trainee_of(*a)) or made[-1])
+    state_of = engine.TrainingState
+    monkeypatch.setattr(engine, "TrainingState", lambda *a: made.append(state_of(*a)) or made[-1])
     replicas = three(replica("batch"))
     together = train(replicas, tiny(), device="cpu", stacked=True)
     inputs = torch.from_numpy(tiny().test_inputs.reshape(30, -1) / 100).float()
-    for trainee, curves in zip(made, together, strict=True):
+    for state, curves in zip(made, together, strict=True):
         with torch.no_grad():
-            wrong = trainee.network.eval()(inputs).argmax(1).numpy() != tiny().test_targets
+            wrong = state.network.eval()(inputs).argmax(1).numpy() != tiny().test_targets
         assert int(wrong.sum()) == curves.test_error[-1]

@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from training.problems import conv_replica, documents, outcome, pictures, replica, tiny
+from training.problems import DENSE, conv_replica, documents, outcome, pictures, replica, tiny
 
-from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import ImageSettings, train
 from cosnorm.training.sparse import sparse_techniques
-
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 
 
 def both(make: Any, norm: str, dataset: Any, every: int, **changes: Any) -> tuple[Any, Any]:

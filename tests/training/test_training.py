@@ -16,7 +16,7 @@ from training.problems import conv_replica, documents, outcome, pictures, replic
 from cosnorm import data
 from cosnorm.networks import mlp
 from cosnorm.techniques import STRENGTH
-from cosnorm.training import Curves, ImageSettings, Replica, engine, loop, resolve_device, splits, train
+from cosnorm.training import Curves, ImageSettings, Replica, engine, inputs, resolve_device, step, train
 
 #: The paper's, and of the rest one each of a rule, of statistics kept between batches, and of fixed ones.
 NORMS = ("none", "cosine", "centered", "batch", "weight_learned", "max_norm", "online", "propagation")
@@ -91,14 +91,14 @@ def test_every_setting_has_an_effect(change: dict[str, float]) -> None:
 def orders(monkeypatch: pytest.MonkeyPatch, settings: Replica) -> list[np.ndarray]:
     """The indices of each minibatch in the order in which they were trained on."""
     seen: list[np.ndarray] = []
-    step = loop.Loop.step
+    take_step = step.SingleSteps.step
 
-    def spy(steps: loop.Loop, indices: Tensor) -> None:
+    def spy(steps: step.SingleSteps, indices: Tensor) -> None:
         seen.append(indices[0].numpy().copy())
-        step(steps, indices)
+        take_step(steps, indices)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "step", spy)
+        patch.setattr(step.SingleSteps, "step", spy)
         train([settings], tiny(), device="cpu")
     return seen
 
@@ -148,11 +148,11 @@ def test_errors_are_counted_over_all_examples(monkeypatch: pytest.MonkeyPatch) -
     settings = replica("none", learning_rate=1e-30, epochs=1, std=1.0)
     (curves,) = train([settings], dataset, device="cpu")
     network = mlp(settings.sizes, "none", std=1.0, seed=0)
-    for inputs, targets, counted in (
+    for values, targets, counted in (
         (dataset.train_inputs, dataset.train_targets, curves.train_error),
         (dataset.test_inputs, dataset.test_targets, curves.test_error),
     ):
-        logits = network(torch.from_numpy(inputs.reshape(len(inputs), -1) / 100).float())
+        logits = network(torch.from_numpy(values.reshape(len(values), -1) / 100).float())
         assert counted == [int((logits.argmax(1).numpy() != targets).sum())]
     assert 0 < curves.test_error[0] < 30
 
@@ -161,7 +161,7 @@ def test_errors_are_counted_over_all_examples(monkeypatch: pytest.MonkeyPatch) -
 def test_evaluation_does_not_depend_on_its_chunks(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For batch normalization this fails unless the running averages are used."""
     (whole,) = train([replica(norm)], tiny(), device="cpu")
-    monkeypatch.setattr(splits, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(inputs, "EVALUATION_CHUNK", 7)
     (chunked,) = train([replica(norm)], tiny(), device="cpu")
     assert chunked.test_error == whole.test_error
     assert chunked.test_loss == pytest.approx(whole.test_loss, rel=1e-5)
@@ -334,7 +334,7 @@ def test_images_of_a_dense_network_are_the_flattened_ones_of_a_convolutional_one
     dataset, indices = pictures(), torch.tensor([[3, 0, 3]])
     for settings in (None, ImageSettings(crop=5, whiten=True)):
         flat, square = (
-            splits.place(dataset, "train", torch.device("cpu"), settings, way) for way in (True, False)
+            inputs.place(dataset, "train", torch.device("cpu"), settings, way) for way in (True, False)
         )
         side = 8 if settings is None else 5
         assert square.shape == (2, side, side)

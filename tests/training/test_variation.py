@@ -15,10 +15,9 @@ from training.problems import outcome, replica, tiny
 
 from cosnorm.networks import mlp
 from cosnorm.training import train
-from cosnorm.training.dropout import Dropout, with_dropout
-from cosnorm.training.loop import Loop
-from cosnorm.training.splits import DenseSplit, Variation
-from cosnorm.training.trainee import Trainee
+from cosnorm.training.inputs import DenseSplit, Dropout, Variation, with_dropout
+from cosnorm.training.state import TrainingState
+from cosnorm.training.step import SingleSteps, StackedSteps
 
 RATES = (0.2, 0.5)
 
@@ -28,8 +27,8 @@ def split(count: int = 4000) -> DenseSplit:
     return DenseSplit(torch.zeros(count, 6, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64), 1.0)
 
 
-def trainee(**changes: Any) -> Trainee:
-    return Trainee(replica(**changes), split(), torch.device("cpu"))
+def state(**changes: Any) -> TrainingState:
+    return TrainingState(replica(**changes), split(), torch.device("cpu"))
 
 
 def test_dropout_stands_before_every_linear_layer() -> None:
@@ -63,7 +62,7 @@ def test_dropout_multiplies_and_keeps_the_mean() -> None:
 
 @pytest.mark.parametrize("norm", ["cosine", "batch", "scaling"])
 def test_units_are_dropped_at_their_rates_anew_at_every_step(norm: str) -> None:
-    made = trainee(norm=norm, sizes=(6, 40, 40, 3), batch_size=100, dropout=RATES)
+    made = state(norm=norm, sizes=(6, 40, 40, 3), batch_size=100, dropout=RATES)
     seen: list[list[torch.Tensor]] = []
     for _ in range(20):
         made.draw_masks()
@@ -117,12 +116,12 @@ def test_without_scaling_in_training_the_inputs_of_every_layer_are_scaled_in_tes
 @pytest.mark.parametrize("norm", ["cosine_affine", "batch"])
 def test_a_factor_on_the_learning_rate_is_for_scales_and_shifts_alone(norm: str) -> None:
     """With a tiny factor they stay where they started, and all else moves."""
-    made, examples = trainee(norm=norm, gain_rate=1e-30), split(40)
+    made, examples = state(norm=norm, gain_rate=1e-30), split(40)
     examples.inputs.random_(0, 2, generator=torch.Generator().manual_seed(3))
     examples.targets.random_(0, 3, generator=torch.Generator().manual_seed(4))
-    loop = Loop([made], examples)
+    steps = SingleSteps([made], examples)
     before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
-    loop.step(loop.begin_epoch())
+    steps.step(steps.begin_epoch())
     moved = {n for n, p in made.network.named_parameters() if (p - before[n]).abs().max() > 1e-12}
     assert moved == {"0.weight", "3.weight", "3.bias"}
     assert before.keys() - moved == {"1.weight", "1.bias"}
@@ -180,7 +179,7 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: s
 
 def test_techniques_share_the_masks_of_a_seed() -> None:
     def masks(**changes: Any) -> torch.Tensor:
-        made = trainee(dropout=RATES, **changes)
+        made = state(dropout=RATES, **changes)
         made.draw_masks()
         return torch.cat([dropout.mask.flatten() for dropout in made.dropouts])
 
@@ -249,7 +248,7 @@ def test_an_average_that_forgets_at_once_is_no_average() -> None:
 
 
 def test_magnitudes_are_drawn_anew_with_uniform_logarithms() -> None:
-    made = trainee(magnitude=3.0)
+    made = state(magnitude=3.0)
     drawn = [made.draw_epoch(split())[1].factors for _ in range(3)]
     for factors in drawn:
         assert factors is not None
@@ -265,9 +264,24 @@ def test_magnitudes_are_drawn_anew_with_uniform_logarithms() -> None:
 
 
 def test_a_magnitude_of_one_draws_nothing() -> None:
-    order, variation = trainee().draw_epoch(split())
+    order, variation = state().draw_epoch(split())
     assert variation == Variation(None, None)
-    assert torch.equal(order, trainee(magnitude=3.0).draw_epoch(split())[0]), "the seed's order"
+    assert torch.equal(order, state(magnitude=3.0).draw_epoch(split())[0]), "the seed's order"
+
+
+def test_a_new_epochs_factors_are_written_where_a_recorded_step_reads_them() -> None:
+    examples = split(40)
+    for steps in (
+        SingleSteps([state(magnitude=3.0)], examples),
+        StackedSteps([state(magnitude=3.0, seed=seed) for seed in (0, 1)], examples),
+    ):
+        steps.begin_epoch()
+        (factors,) = steps.variation.tensors()
+        first, address = factors.clone(), factors.data_ptr()
+        steps.begin_epoch()
+        (factors,) = steps.variation.tensors()
+        assert factors.data_ptr() == address
+        assert not torch.equal(factors, first)
 
 
 def test_each_training_input_is_multiplied_by_its_own_factor() -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from training import problems
-from training.problems import assert_close, conv_replica, documents, pictures, replica, tiny
+from training.problems import DENSE, assert_close, conv_replica, documents, pictures, replica, three, tiny
 
-from cosnorm.techniques import TECHNIQUES
-from cosnorm.training import Curves, ImageSettings, Replica, capture, engine, train
+from cosnorm.training import Curves, ImageSettings, Replica, cuda_graph, engine, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-DENSE = [name for name, recipe in TECHNIQUES.items() if not recipe.needs_positions]
 NOISY = {"dropout": (0.2, 0.5), "average": 0.9, "magnitude": 2.0}
 
 
@@ -24,13 +21,13 @@ NOISY = {"dropout": (0.2, 0.5), "average": 0.9, "magnitude": 2.0}
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each step that was replayed."""
     replayed: list[int] = []
-    call = capture.CapturedStep.__call__
+    call = cuda_graph.CapturedStep.__call__
 
-    def spy(step: capture.CapturedStep, indices: torch.Tensor) -> None:
+    def spy(step: cuda_graph.CapturedStep, indices: torch.Tensor) -> None:
         replayed.append(indices.shape[1])
         call(step, indices)
 
-    monkeypatch.setattr(capture.CapturedStep, "__call__", spy)
+    monkeypatch.setattr(cuda_graph.CapturedStep, "__call__", spy)
     return replayed
 
 
@@ -45,10 +42,6 @@ def both(replicas: list[Replica], dataset: Any, **options: Any) -> tuple[list[Cu
 def agree(replicas: list[Replica], dataset: Any, tolerance: float = 1e-6, **options: Any) -> None:
     for one, two in zip(*both(replicas, dataset, **options), strict=True):
         assert_close(one, two, tolerance)
-
-
-def three(settings: Replica) -> list[Replica]:
-    return [dataclasses.replace(settings, seed=s, learning_rate=r) for s, r in ((0, 0.5), (1, 0.2), (2, 0.7))]
 
 
 @pytest.mark.parametrize("norm", DENSE)
@@ -84,9 +77,9 @@ def test_a_stack_that_loses_a_replica_records_anew(captured: list[int], monkeypa
     replicas = three(replica("none", **NOISY))
     evaluate: Callable[..., tuple[float, int]] = engine.evaluate
 
-    def spoilt(trainee: Any, examples: Any) -> tuple[float, int]:
-        loss, errors = evaluate(trainee, examples)
-        return (float("nan") if trainee.replica.seed == 1 and trainee.epoch == 1 else loss), errors
+    def spoilt(state: Any, examples: Any) -> tuple[float, int]:
+        loss, errors = evaluate(state, examples)
+        return (float("nan") if state.replica.seed == 1 and state.epoch == 1 else loss), errors
 
     monkeypatch.setattr(engine, "evaluate", spoilt)
     recorded, plain = both(replicas, tiny(), stacked=True)

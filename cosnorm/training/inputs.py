@@ -1,15 +1,20 @@
-"""The examples on the device: stored as bytes or sparse rows, drawn by index, never copied back."""
+"""What a network reads: the examples on the device, drawn by index; their variation; and dropout.
+
+Examples are stored as bytes or sparse rows and never copied back. Distortions of images are in
+:mod:`cosnorm.training.images`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cosnorm.data.rows import SparseRows
 from cosnorm.training.images import Distortions, Images, ImageSettings
@@ -52,38 +57,47 @@ class Examples(Protocol):
 class Variation:
     """How the training inputs of one epoch differ from the stored ones; leading dimensions are replicas.
 
-    Attributes
-    ----------
-    distortions
-        Of images.
-    factors
-        ``(..., N)``: what each example's input is multiplied by.
+    ``factors``, ``(..., N)``, are what each example's input is multiplied by.
     """
 
     distortions: Distortions | None = None
     factors: Tensor | None = None
 
+    def tensors(self) -> list[Tensor]:
+        """Of the distortions and the factors, where there are any."""
+        drawn = self.distortions
+        tensors = [] if drawn is None else [getattr(drawn, field.name) for field in fields(Distortions)]
+        return tensors if self.factors is None else [*tensors, self.factors]
+
+    @staticmethod
+    def stack(variations: Sequence[Variation]) -> Variation:
+        """One for several replicas, all of which vary in the same ways."""
+        columns = zip(*(variation.tensors() for variation in variations), strict=True)
+        tensors = [torch.stack(column) for column in columns]
+        factors = None if variations[0].factors is None else tensors.pop()
+        return Variation(Distortions(*tensors) if tensors else None, factors)
+
 
 UNVARIED = Variation()
 
 
-class Split(Protocol):
+class Split(ABC):
     """Training or test examples on a device."""
 
     targets: Tensor
     #: Shape of one input as the network sees it.
     shape: tuple[int, ...]
 
+    @abstractmethod
     def inputs_of(self, indices: Tensor, variation: Variation = UNVARIED) -> Any:
         """The inputs of the examples ``indices``, ``(..., B)``, ready for the network."""
-        ...
 
     def draw(self, generator: torch.Generator) -> Distortions | None:
         """The distortions of an epoch, if there are any."""
-        ...
+        return None
 
 
-class DenseSplit:
+class DenseSplit(Split):
     """Inputs as bytes, ``(N, *shape)``, divided by their maximum when they are drawn."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, maximum: float) -> None:
@@ -94,13 +108,10 @@ class DenseSplit:
         """Floats, ``(..., B, *shape)``."""
         drawn = self.inputs.index_select(0, indices.flatten()).to(torch.get_default_dtype())
         inputs = drawn.div_(self.maximum).view(*indices.shape, *self.shape)
-        return _scaled(inputs, indices, variation)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """No distortions."""
+        return _scale(inputs, indices, variation)
 
 
-class ImageSplit:
+class ImageSplit(Split):
     """Images that are cropped, whitened and distorted when they are drawn."""
 
     def __init__(
@@ -116,14 +127,14 @@ class ImageSplit:
         if inputs.dim() == 4 and inputs.device.type == "cpu":
             # As the weights are: a cosine's output follows its input, and pooling takes a tenth of the time.
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return _scaled(inputs, indices, variation)
+        return _scale(inputs, indices, variation)
 
     def draw(self, generator: torch.Generator) -> Distortions | None:
-        """One entry an example if the settings ask for augmentation."""
+        """One entry per example if the settings ask for augmentation."""
         return self.images.draw(generator) if self.settings.augment else None
 
 
-class SparseSplit:
+class SparseSplit(Split):
     """Sparse rows, drawn as they are."""
 
     def __init__(self, examples: SparseExamples, width: int) -> None:
@@ -134,11 +145,8 @@ class SparseSplit:
         del variation  # refused where the replica is checked
         return self.examples.batch(indices)
 
-    def draw(self, generator: torch.Generator) -> None:
-        """No distortions."""
 
-
-def _scaled(inputs: Tensor, indices: Tensor, variation: Variation) -> Tensor:
+def _scale(inputs: Tensor, indices: Tensor, variation: Variation) -> Tensor:
     if variation.factors is None:
         return inputs
     factors = variation.factors.gather(-1, indices).to(inputs.dtype)
@@ -148,25 +156,21 @@ def _scaled(inputs: Tensor, indices: Tensor, variation: Variation) -> Tensor:
 def place(
     dataset: Examples, part: str, device: torch.device, settings: ImageSettings | None, flat: bool
 ) -> Split:
-    """The ``"train"`` or ``"test"`` part of a dataset on a device.
+    """Put the ``"train"`` or ``"test"`` part of a dataset on a device.
 
-    Parameters
-    ----------
-    settings
-        For images, if anything is to be done to them.
-    flat
-        Whether the network takes vectors; else images get a channel dimension where they have none.
+    ``settings`` say what is done to images, if anything. A network that takes vectors gets ``flat`` inputs;
+    otherwise images get a channel dimension if they have none.
     """
     inputs, targets = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_targets")
     if isinstance(inputs, SparseRows):
         return SparseSplit(SparseExamples(inputs, targets, device), inputs.width)
     stored = torch.from_numpy(np.array(inputs)).to(device)
-    where = torch.from_numpy(np.array(targets)).to(device)
+    classes = torch.from_numpy(np.array(targets)).to(device)
     if stored.dim() == 3 and (settings is not None or not flat):
         stored = stored.unsqueeze(1)
     if settings is not None:
-        return ImageSplit(stored, where, float(dataset.maximum), settings, flat)
-    return DenseSplit(stored.flatten(1) if flat else stored, where, float(dataset.maximum))
+        return ImageSplit(stored, classes, float(dataset.maximum), settings, flat)
+    return DenseSplit(stored.flatten(1) if flat else stored, classes, float(dataset.maximum))
 
 
 def chunks(split: Split) -> Iterator[tuple[Any, Tensor]]:
@@ -174,3 +178,59 @@ def chunks(split: Split) -> Iterator[tuple[Any, Tensor]]:
     indices = torch.arange(len(split.targets), device=split.targets.device)
     for part in indices.split(EVALUATION_CHUNK):
         yield split.inputs_of(part), split.targets.index_select(0, part)
+
+
+class Dropout(nn.Dropout):
+    """Multiplies an input ``(B, features)`` by the first ``B`` rows of a mask in training.
+
+    The mask is a buffer that :meth:`draw` fills. Hence each replica of a stack can have its own, a CUDA
+    graph finds it at a fixed address, and a replica's masks do not depend on the others.
+
+    Parameters
+    ----------
+    features
+        Width of the input.
+    rate
+        Share of the entries that is set to 0.
+    batch_size
+        Largest number of rows.
+    scaled
+        Whether the other entries are divided by ``1 - rate`` in training. If not, the whole input is
+        multiplied by ``1 - rate`` in evaluation.
+    """
+
+    mask: Tensor
+
+    def __init__(self, features: int, rate: float, batch_size: int, scaled: bool = True) -> None:
+        super().__init__(rate)
+        self.scaled = scaled
+        self.register_buffer("mask", torch.ones(batch_size, features), persistent=False)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw a new mask in place."""
+        self.mask.bernoulli_(1 - self.p, generator=generator)
+        if self.scaled:
+            self.mask.div_(1 - self.p)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop entries in training; in evaluation keep them all, scaled where training did not scale them."""
+        if self.training:
+            return input * self.mask[: len(input)]
+        return input if self.scaled else input * (1 - self.p)
+
+
+def with_dropout(
+    network: nn.Sequential, rates: tuple[float, float], batch_size: int, scaled: bool = True
+) -> nn.Sequential:
+    """The same layers with dropout before every linear one.
+
+    ``rates`` are those of the input and of the hidden layers; a rate of 0 adds nothing.
+    """
+    modules: list[nn.Module] = []
+    rate = rates[0]
+    for module in network:
+        if isinstance(module, nn.Linear):
+            modules += [Dropout(module.in_features, rate, batch_size, scaled)] if rate else []
+            rate = rates[1]
+        modules.append(module)
+    return nn.Sequential(*modules)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from cosnorm.training.trainee import Trainee
+from cosnorm.training.step import Steps
 
 #: Steps made before recording, so that libraries have chosen their kernels and workspaces.
 WARM_UP = 3
@@ -16,39 +15,15 @@ WARM_UP = 3
 _RECORDING = threading.Lock()
 
 
-class Steps(Protocol):
-    """A strategy: :class:`cosnorm.training.loop.Loop` or :class:`cosnorm.training.stack.Stack`."""
-
-    trainees: list[Trainee]
-    losses: Tensor
-    errors: Tensor
-
-    def begin_epoch(self) -> Tensor:
-        """Draw an epoch; returns the order of the examples, ``(R, N)``."""
-        ...
-
-    def step(self, indices: Tensor) -> None:
-        """One step on the examples ``indices``, ``(R, B)``."""
-        ...
-
-    def retain(self, keep: list[int]) -> None:
-        """Go on with the replicas at these places only."""
-        ...
-
-    def tensors(self) -> list[Tensor]:
-        """All that a step changes in place."""
-        ...
-
-
 class CapturedStep:
-    """One step of a strategy as a CUDA graph, for batches of one size.
+    """One step as a CUDA graph, for batches of one size.
 
     Recording changes nothing that training depends on: what the warm-up did is undone.
 
     Parameters
     ----------
     steps
-        The strategy, its epoch begun.
+        The steps of the unit, its epoch begun.
     indices
         Any batch of the size to record, ``(R, B)``, on the device.
     """
@@ -56,10 +31,10 @@ class CapturedStep:
     def __init__(self, steps: Steps, indices: Tensor) -> None:
         self.indices = indices.clone()
         self.graph = torch.cuda.CUDAGraph()
-        generators = [trainee.masks for trainee in steps.trainees if trainee.dropouts]
+        generators = [state.mask_generator for state in steps.states if state.dropouts]
         with _RECORDING:
             tensors = [(tensor, tensor.detach().clone()) for tensor in steps.tensors()]
-            states = [generator.get_state() for generator in generators]
+            generator_states = [generator.get_state() for generator in generators]
             self._warm_up(steps)
             for generator in generators:
                 self.graph.register_generator_state(generator)
@@ -68,8 +43,8 @@ class CapturedStep:
             with torch.no_grad():
                 for tensor, saved in tensors:
                     tensor.copy_(saved)
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
+            for generator, saved in zip(generators, generator_states, strict=True):
+                generator.set_state(saved)
             torch.cuda.synchronize()
 
     def _warm_up(self, steps: Steps) -> None:

@@ -12,8 +12,8 @@ from torch import nn
 from cosnorm import data
 from cosnorm.networks import mlp, update_rule
 from cosnorm.relatives import UpdateRule, WeightDecay
-from cosnorm.training import Replica, descent, train
-from cosnorm.training.descent import DescendingLinear, descending
+from cosnorm.training import Replica, fused_sgd, train
+from cosnorm.training.fused_sgd import FusedLinear, fuse
 
 #: Techniques whose hidden layers work with directions.
 DIRECTED_NORMS = ["weight", "weight_learned", "mean_only_batch", "cosine", "centered", "cosine_affine"]
@@ -38,12 +38,12 @@ def gradients(network: nn.Module, wanted: list[torch.Tensor], seed: int) -> tupl
 @pytest.mark.parametrize("norm", [*DIRECTED_NORMS, "none", "batch", "max_norm", "scaling"])
 def test_steps_are_those_of_gradient_descent(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if norm != "centered":  # of rows so short the mean may be most
-        monkeypatch.setattr(descent, "_OrdinaryDescent", None)  # ordinary lengths do without
+        monkeypatch.setattr(fused_sgd, "_AutogradStep", None)  # ordinary lengths do without
     ordinary, ours = networks(norm)
     rate, rules = 0.5, (update_rule(norm, ordinary), update_rule(norm, ours))
-    anchor, themselves = descending(ours, rules[1], rate)
+    anchor, fused = fuse(ours, rules[1], rate)
     assert anchor is not None
-    rest = [p for p in ours.parameters() if id(p) not in themselves]
+    rest = [p for p in ours.parameters() if id(p) not in fused]
     every = list(ordinary.parameters())
     assert len(rest) < len(every)
     for step in range(4):
@@ -92,8 +92,8 @@ def test_steps_and_gradients_at_every_length(norm: str, name: str, constant: flo
     with torch.no_grad():
         rate = extreme(name, ordinary[0], inputs)
     ours = copy.deepcopy(ordinary)
-    anchor, themselves = descending(ours, UpdateRule(ours), rate)
-    assert themselves == {id(ours[0].weight)}
+    anchor, fused = fuse(ours, UpdateRule(ours), rate)
+    assert fused == {id(ours[0].weight)}
     inputs.requires_grad_()
     expected, weight = ordinary(inputs), ordinary[0].weight
     wanted = torch.autograd.grad(expected, [inputs, weight], direction)
@@ -111,7 +111,7 @@ def test_steps_and_gradients_at_every_length(norm: str, name: str, constant: flo
 
 def test_evaluation_changes_nothing() -> None:
     ordinary, ours = networks()
-    descending(ours, UpdateRule(ours), rate=0.5)
+    fuse(ours, UpdateRule(ours), rate=0.5)
     inputs = torch.rand(4, 6, dtype=torch.float64)
     ours.eval()
     expected = ordinary(inputs)
@@ -124,14 +124,14 @@ def test_evaluation_changes_nothing() -> None:
 
 def test_penalized_losses_and_other_layers_are_left_to_the_optimizer() -> None:
     decayed = mlp((6, 8, 3), "none", seed=0)
-    assert descending(decayed, WeightDecay(decayed, 0.1), 0.5) == (None, set())
+    assert fuse(decayed, WeightDecay(decayed, 0.1), 0.5) == (None, set())
     assert type(decayed[0]) is nn.Linear
     cosine = mlp((6, 8, 3), "cosine", seed=0)
     first = cosine[0] = Doubled(6, 8)
-    _, themselves = descending(cosine, UpdateRule(cosine), 0.5)
-    assert type(cosine[2]) is DescendingLinear
+    _, fused = fuse(cosine, UpdateRule(cosine), 0.5)
+    assert type(cosine[2]) is FusedLinear
     assert type(first) is Doubled
-    assert themselves == {id(cosine[2].weight)}
+    assert fused == {id(cosine[2].weight)}
 
 
 @pytest.mark.parametrize("norm", ["none", "cosine", "weight"])
