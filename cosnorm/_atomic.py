@@ -1,4 +1,4 @@
-"""Text files that are either complete or not there, even if the process is killed or the power fails."""
+"""Files that are either complete or not there, even if the process is killed or the power fails."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file as :func:`write` does."""
+    write(path, text.encode())
+
+
+def write(path: Path, content: bytes) -> None:
     """Write a file, and its folder if there is none; no half-written file is left under its name.
 
     Raises
@@ -15,11 +20,11 @@ def write_text(path: Path, text: str) -> None:
     OSError
         If the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosnorm import evidence, experiments
-from cosnorm.experiments.recording import NOT_IDENTITY, identity, settings_of
+from cosnorm.experiments.identity import NOT_IDENTITY, identity, settings_of
 from cosnorm.training import ImageSettings, Replica
 
 MNIST = experiments.plan("mnist", "all", "smoke", 1, "cpu")
@@ -17,7 +17,7 @@ MNIST = experiments.plan("mnist", "all", "smoke", 1, "cpu")
 
 def settings(norm: str = "cosine", **changes: Any) -> dict[str, Any]:
     """The settings of a run of mnist with some fields of its replica changed."""
-    return settings_of(MNIST, dataclasses.replace(MNIST.replica(norm, 0), **changes))
+    return settings_of(MNIST.experiment, MNIST.scale, dataclasses.replace(MNIST.replica(norm, 0), **changes))
 
 
 def test_what_is_not_used_is_recorded_as_none() -> None:
@@ -36,7 +36,9 @@ def test_what_is_used_is_recorded() -> None:
     scaled = settings(dropout=(0.2, 0.5), dropout_convention="testing")["dropout_scaled"]
     assert scaled == "in testing: the inputs of each layer are multiplied by the rate of keeping"
     affine = experiments.plan("relatives", "cosine_affine", "smoke", 1, "cpu")
-    described = settings_of(affine, affine.replica("cosine_affine", 0))["hidden_parameters"]
+    described = settings_of(affine.experiment, affine.scale, affine.replica("cosine_affine", 0))[
+        "hidden_parameters"
+    ]
     assert described == "scale from the square root of the number of inputs, shift from 0"
 
 
@@ -50,7 +52,7 @@ def test_the_output_layer_is_described_as_the_technique_leaves_it() -> None:
 
 def test_the_tutorial_describes_itself() -> None:
     plan = experiments.plan("tutorial", "all", "paper", 1, "cpu")
-    found = settings_of(plan, plan.replica("tutorial", 0))
+    found = settings_of(plan.experiment, plan.scale, plan.replica("tutorial", 0))
     assert found["weights"].startswith("normal without values beyond two standard deviations")
     assert found["initial_std"] is None
     assert found["norm_settings"]["weight_decay"] == 0.004
@@ -138,6 +140,7 @@ def test_experiments_share_their_runs() -> None:
     mnist, seen = (experiments.plan(name, "cosine", "paper", 1, "cpu") for name in ("mnist", "preactivation"))
     depth = experiments.plan("depth", "cosine-3-layers", "paper", 1, "cpu")
     found = {
-        identity(settings_of(plan, plan.replica(plan.techniques[0], 0)), 0) for plan in (mnist, seen, depth)
+        identity(settings_of(plan.experiment, plan.scale, plan.replica(plan.techniques[0], 0)), 0)
+        for plan in (mnist, seen, depth)
     }
     assert len(found) == 1

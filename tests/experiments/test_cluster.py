@@ -18,10 +18,19 @@ import torch
 
 import cosnorm
 from cosnorm import experiments, record
-from cosnorm.experiments import _cluster, _task, running, sweeping
-from cosnorm.experiments._board import Board, Run
-from cosnorm.experiments._task import RETRIES, Task, train_task
-from cosnorm.experiments.sweeping import Progress, SweepError, sweep
+from cosnorm.experiments import cluster as clusters
+from cosnorm.experiments import runner
+from cosnorm.experiments.cluster import (
+    RETRIES,
+    Epoch,
+    Progress,
+    Run,
+    SweepError,
+    Task,
+    Work,
+    sweep,
+    train_task,
+)
 from cosnorm.record import Record
 
 NO_RAY = importlib.util.find_spec("ray") is None
@@ -50,78 +59,65 @@ def undated(value: Any) -> Any:
 
 
 def task(runs: list[Run], **changes: Any) -> Task:
-    settled = experiments.plan("mnist", {run[0] for run in runs}, "smoke", {run[1] for run in runs}, "cpu")
-    made = Task(0, "mnist", "smoke", "cpu", {run: settled.replica(*run) for run in runs}, 1, None, 0.0)
+    planned = experiments.plan("mnist", {run[0] for run in runs}, "smoke", {run[1] for run in runs}, "cpu")
+    made = Task(0, "mnist", "smoke", "cpu", {run: planned.replica(*run) for run in runs}, 1, None, 0.0)
     return dataclasses.replace(made, **changes)
 
 
 # -- without a cluster: what a worker and the driver do by themselves ----------------------------------
 
 
+class Reports:
+    """What a worker has reported."""
+
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+        self.epochs: list[tuple[Run, Epoch]] = []
+        self.records: list[Record] = []
+
+    def __call__(self, report: tuple[int, Any]) -> None:
+        _, content = report
+        if isinstance(content, Work):
+            self.works.append(content)
+        elif isinstance(content, Record):
+            self.records.append(content)
+        else:
+            self.epochs += content.items()
+
+
 def test_a_task_gives_the_records_of_a_local_run() -> None:
-    board = Board()
-    train_task(task([("none", 0), ("cosine", 1)]), board)
-    _, fresh = board.take([])
+    reports = Reports()
+    train_task(task([("none", 0), ("cosine", 1)]), reports)
     local = experiments.run("mnist", ["none", "cosine"], "smoke", [0, 1], device="cpu")
     wanted = [r for r in local if (r.technique, r.seed) in {("none", 0), ("cosine", 1)}]
-    assert results(fresh) == results(wanted)
-    assert (
-        fresh[0].provenance["command"].startswith("cosnorm run mnist --norm none --scale smoke --seeds 0-0")
-    )
-
-
-def test_a_task_begun_again_leaves_out_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_task, "REPORT_SECONDS", 0.0)
-    board = Board()
-    train_task(task([("none", 0)]), board)
-    train_task(task([("none", 0), ("none", 1)]), board)
-    works, fresh = board.take([])
-    assert [(r.technique, r.seed) for r in fresh] == [("none", 0), ("none", 1)]
-    assert works[0].attempt == 2
-    assert list(works[0].epochs) == [("none", 1)], "what is finished is not trained again"
-    ended, fresh = board.take([0])
-    assert (list(ended), fresh) == ([0], []), "each record is given once"
-    assert board.take([]) == ({}, []), "a task that has ended is forgotten, but only after it was seen"
+    assert results(reports.records) == results(wanted)
+    assert [work.pid for work in reports.works] == [os.getpid()]
+    command = reports.records[0].provenance["command"]
+    assert command.startswith("cosnorm run mnist --norm none --scale smoke --seeds 0-0")
 
 
 def test_a_task_computes_with_the_processors_that_it_has_reserved() -> None:
     before = torch.get_num_threads()
     try:
         for cpus in (2, 1):
-            board = Board()
-            train_task(task([("none", 0), ("none", 1)], cpus=cpus), board)
-            _, fresh = board.take([])
-            assert [r.cost["runs_at_once"] for r in fresh] == [cpus, cpus]
-            assert [r.provenance["threads"] for r in fresh] == [1, 1], "each run has its own thread"
+            reports = Reports()
+            train_task(task([("none", 0), ("none", 1)], cpus=cpus), reports)
+            assert [r.cost["runs_at_once"] for r in reports.records] == [cpus, cpus]
+            assert [r.provenance["threads"] for r in reports.records] == [1, 1], "each run has its own thread"
     finally:
         torch.set_num_threads(before)
-
-
-def test_of_two_records_of_a_run_the_first_stays() -> None:
-    (first,) = experiments.run("mnist", "none", "smoke", 1, device="cpu")
-    board = Board()
-    board.finish(first)
-    board.finish(dataclasses.replace(first, cost={**first.cost, "seconds": 1e6}))
-    assert board.take([])[1] == [first]
 
 
 class LostError(Exception):
     """Stands for the end of a worker."""
 
 
-class LosingBoard(Board):
+class LosingReports(Reports):
     """A worker that reports here is lost after some epochs."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = 3
-        self.seen: list[int] = []
-
-    def advance(self, task: int, epochs: dict) -> None:
-        super().advance(task, epochs)
-        self.seen += [epoch.number for epoch in epochs.values()]
-        self.left -= 1
-        if self.left == 0:
+    def __call__(self, report: tuple[int, Any]) -> None:
+        super().__call__(report)
+        if len(self.epochs) == 3:
             raise LostError
 
 
@@ -129,33 +125,89 @@ class LosingBoard(Board):
 def test_a_lost_task_goes_on_from_its_checkpoint_where_there_is_one(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_task, "REPORT_SECONDS", 0.0)
-    board = LosingBoard()
+    monkeypatch.setattr(clusters, "REPORT_SECONDS", 0.0)
+    lost, reports = LosingReports(), Reports()
     work = task([("cosine", 0)], checkpoints=str(tmp_path) if shared else None)
     with pytest.raises(LostError):
-        train_task(work, board)
-    assert board.seen == [1, 2, 3]
-    train_task(work, board)
+        train_task(work, lost)
+    assert [epoch.number for _, epoch in lost.epochs] == [1, 2, 3]
+    train_task(work, reports)
     # The state is kept after an epoch is reported, so that of epoch 3 is lost.
-    assert board.seen == [1, 2, 3, *range(3 if shared else 1, 21)]
-    assert results(board.take([])[1]) == results(experiments.run("mnist", "cosine", "smoke", 1, device="cpu"))
+    assert [epoch.number for _, epoch in reports.epochs] == list(range(3 if shared else 1, 21))
+    assert results(reports.records) == results(experiments.run("mnist", "cosine", "smoke", 1, device="cpu"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "no state is left, and no record"
 
 
-def test_a_task_reports_no_more_often_than_anybody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    board, counted = Board(), []
-    monkeypatch.setattr(board, "advance", lambda task, epochs: counted.append(epochs))
+def test_a_task_reports_no_more_often_than_anybody_looks() -> None:
+    counted: list[Any] = []
     begin = time.monotonic()
-    train_task(task([("none", 0), ("none", 1), ("none", 2)]), board)
-    assert len(counted) <= (time.monotonic() - begin) / _task.REPORT_SECONDS
+    train_task(task([("none", 0), ("none", 1), ("none", 2)]), lambda report: counted.append(report[1]))
+    epochs = [content for content in counted if isinstance(content, dict)]
+    assert len(epochs) <= (time.monotonic() - begin) / clusters.REPORT_SECONDS
+
+
+class FakeRay:
+    """As much of Ray as the driver uses, with tasks that end as told."""
+
+    class exceptions:  # noqa: N801
+        class RayError(Exception):
+            """Ray's base class."""
+
+        class RayTaskError(RayError):
+            """A task has raised."""
+
+    def __init__(self) -> None:
+        self.sent: list[Task] = []
+
+    def remote(self, task: Task, reports: object) -> int:
+        del reports
+        self.sent.append(task)
+        return len(self.sent)
+
+    def get(self, reference: int) -> None:
+        raise self.exceptions.RayError(f"the worker of {reference} is gone")
+
+
+def losing_driver(tasks: list[Task]) -> tuple[Any, FakeRay]:
+    planned = experiments.plan("mnist", "none", "smoke", 2, "cpu")
+    driver, ray = clusters._Driver(planned, None, None, None), FakeRay()
+    driver.ray = driver._remote = ray  # type: ignore[assignment]
+    driver._reports, driver._pending = None, {ray.remote(each, None): each for each in tasks}
+    driver._works, driver._losses, driver._finished = {}, {}, set()
+    return driver, ray
+
+
+def lose(driver: Any) -> None:
+    ((reference, lost),) = driver._pending.items()
+    del driver._pending[reference]
+    driver._end(reference, lost)
+
+
+def test_a_task_begun_again_leaves_out_what_is_finished() -> None:
+    driver, ray = losing_driver([task([("none", 0), ("none", 1)])])
+    driver._finished.add("mnist/smoke/none-seed0")
+    lose(driver)
+    assert [list(each.replicas) for each in ray.sent] == [[("none", 0), ("none", 1)], [("none", 1)]]
+    driver._finished.add("mnist/smoke/none-seed1")
+    lose(driver)
+    assert driver._pending == {}, "everything is finished"
+
+
+def test_of_two_records_of_a_run_the_first_stays() -> None:
+    (first,) = experiments.run("mnist", "none", "smoke", 1, device="cpu")
+    driver, _ = losing_driver([])
+    driver._finish(first)
+    driver._finish(dataclasses.replace(first, cost={**first.cost, "seconds": 1e6}))
+    assert driver.results == {("none", 0): first}
 
 
 def test_a_task_that_is_lost_time_and_again_is_given_up() -> None:
-    board = Board()
-    for _ in range(RETRIES + 1):
-        board.begin(0, "somewhere", 1)
+    driver, ray = losing_driver([task([("none", 0)])])
+    for _ in range(RETRIES):
+        lose(driver)
     with pytest.raises(SweepError, match=rf"lost {RETRIES + 1} times.*--num-cpus"):
-        train_task(task([("none", 0)]), board)
+        lose(driver)
+    assert len(ray.sent) == RETRIES + 1
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path: Path) -> None:
@@ -164,38 +216,38 @@ def test_a_worker_with_other_code_is_refused(tmp_path: Path) -> None:
         ({"checkpoints": str(tmp_path / "elsewhere")}, "no folder .*elsewhere.*all nodes share"),
     ):
         with pytest.raises(SweepError, match=message):
-            train_task(task([("none", 0)], **changes), Board())
+            train_task(task([("none", 0)], **changes), Reports())
     other = task([("none", 0)])
     other.replicas["none", 0] = dataclasses.replace(other.replicas["none", 0], learning_rate=7.0)
     with pytest.raises(SweepError, match="other settings on this node"):
-        train_task(other, Board())
+        train_task(other, Reports())
 
 
 def test_runs_are_grouped_by_what_can_be_stacked_on_a_gpu_alone() -> None:
-    settled = experiments.plan("mnist", ["none", "cosine"], "smoke", 3, "cpu")
+    planned = experiments.plan("mnist", ["none", "cosine"], "smoke", 3, "cpu")
 
     def groups(device: str, group: int | None) -> list[list[Run]]:
-        wanted = _cluster.Resources(device, 1, 0.0)
-        return [list(t.replicas) for t in sweeping.cut(settled, settled.runs, wanted, group, None, 1.0)]
+        wanted = clusters.Resources(device, 1, 0.0)
+        return [list(t.replicas) for t in clusters.split(planned, planned.runs, wanted, group, None, 1.0)]
 
     none, cosine = ([(name, seed) for seed in range(3)] for name in ("none", "cosine"))
     assert groups("cuda", None) == [none, cosine]
     assert groups("cuda", 2) == [none[:2], none[2:], cosine[:2], cosine[2:]]
-    assert groups("cpu", None) == [[run] for run in settled.runs]
-    assert groups("cpu", 4) == [settled.runs[:4], settled.runs[4:]]
+    assert groups("cpu", None) == [[run] for run in planned.runs]
+    assert groups("cpu", 4) == [planned.runs[:4], planned.runs[4:]]
 
 
 def test_no_group_on_a_gpu_is_larger_than_a_stack() -> None:
-    settled = experiments.plan("mnist", "none", "smoke", 100, "cpu")
-    wanted = _cluster.Resources("cuda", 1, 1.0)
-    tasks = sweeping.cut(settled, settled.runs, wanted, 1000, None, 1.0)
+    planned = experiments.plan("mnist", "none", "smoke", 100, "cpu")
+    wanted = clusters.Resources("cuda", 1, 1.0)
+    tasks = clusters.split(planned, planned.runs, wanted, 1000, None, 1.0)
     assert [len(t.replicas) for t in tasks] == [64, 36]
     assert [t.number for t in tasks] == [0, 1]
 
 
 def test_what_is_there_already_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = experiments.run("mnist", "none", "smoke", 2, device="cpu", records=tmp_path)
-    monkeypatch.setattr(sweeping, "connected", lambda address: pytest.fail("nothing is left to run"))
+    monkeypatch.setattr(clusters, "connected", lambda address: pytest.fail("nothing is left to run"))
     told: list[tuple[str, bool]] = []
     kept = sweep(
         "mnist", "none", "smoke", 2, records=tmp_path, on_record=lambda r, old: told.append((r.name, old))
@@ -223,7 +275,7 @@ def test_what_is_there_already_needs_no_cluster(tmp_path: Path, monkeypatch: pyt
 def test_wrong_requests_are_explained_before_anything_starts(
     options: dict, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "connected", lambda address: pytest.fail("too late"))
+    monkeypatch.setattr(clusters, "connected", lambda address: pytest.fail("too late"))
     with pytest.raises(ValueError, match=message):
         sweep("mnist", scale="smoke", **options)
 
@@ -270,7 +322,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_worker_niceness", "0")
         for variable in ("RAY_ADDRESS", "RAY_RUNTIME_ENV_HOOK"):
             patch.delenv(variable, raising=False)
-        ray = _cluster.import_ray(loopback=True)
+        ray = clusters.import_ray(loopback=True)
         from ray.cluster_utils import Cluster
 
         node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
@@ -287,7 +339,7 @@ def cluster() -> Iterator[Any]:
 class Saboteur:
     """Does something once, as soon as a run of a task that is still at work is finished."""
 
-    def __init__(self, action: Callable[[sweeping.Work], None]) -> None:
+    def __init__(self, action: Callable[[clusters.Work], None]) -> None:
         self.action, self.done = action, False
         self.finished: set[Run] = set()
         self.attempts: dict[int, int] = {}
@@ -334,19 +386,19 @@ class TestOnTwoNodes:
         assert sorted(saboteur.attempts.values()) == [1, 2]
         local = experiments.run("mnist", ["none", "cosine"], "smoke", 4, device="cpu")
         assert results(made) == results(local)
-        settled = experiments.plan("mnist", ["none", "cosine"], "smoke", 4, "cpu")
-        assert list(running.stored(settled, tmp_path).values()) == made
+        planned = experiments.plan("mnist", ["none", "cosine"], "smoke", 4, "cpu")
+        assert list(runner.stored(planned, tmp_path).values()) == made
         assert capfd.readouterr() == ("", ""), "what is lost is shown by the display, not by Ray"
 
     def test_an_error_of_a_task_is_shown_and_not_tried_again(
         self, cluster: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        cut = sweeping.cut
+        split = clusters.split
 
         def spoilt(*arguments: Any) -> list[Task]:
-            return [dataclasses.replace(t, version="0.0.1") for t in cut(*arguments)]
+            return [dataclasses.replace(t, version="0.0.1") for t in split(*arguments)]
 
-        monkeypatch.setattr(sweeping, "cut", spoilt)
+        monkeypatch.setattr(clusters, "split", spoilt)
         begun: list[int] = []
         with pytest.raises(SweepError, match=rf"none seed 0 failed on {socket.gethostname()}: .* by 0\.0\.1"):
             sweep(
@@ -414,7 +466,7 @@ class TestOnTwoNodes:
 
 def test_a_key_whose_interrupt_was_swallowed_is_remembered() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with sweeping._remembered_key() as pressed:
+    with clusters._remembered_interrupt() as pressed:
         assert not pressed.is_set()
         with contextlib.suppress(KeyboardInterrupt):  # as a library may do
             os.kill(os.getpid(), signal.SIGINT)

@@ -23,11 +23,10 @@ import torch
 from cosnorm import data
 from cosnorm.data import DatasetError
 from cosnorm.experiments import sharing
-from cosnorm.experiments._jobs import Due, Job
-from cosnorm.experiments._processes import Events, Process
+from cosnorm.experiments.identity import Place
+from cosnorm.experiments.processes import Events, Process
 from cosnorm.experiments.registry import get
-from cosnorm.experiments.running import describe
-from cosnorm.experiments.sharing import Place
+from cosnorm.experiments.runner import describe
 from cosnorm.record import RecordError
 
 #: Seconds after which a process is replaced when its run is done, so that memory it has lost comes back.
@@ -40,6 +39,48 @@ BUSY_SECONDS = 5.0
 _POLL_SECONDS = 0.5
 #: Seconds of training after which estimates are corrected by how long epochs took.
 _EARLY_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of the plan.
+
+    Attributes
+    ----------
+    stage
+        Number of its stage.
+    place, seed
+        Which run, under the name that the plan has for it.
+    """
+
+    stage: int
+    place: Place
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Such as ``mnist/paper/cosine-seed0``."""
+        return self.place.name(self.seed)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A run that is still needed.
+
+    Attributes
+    ----------
+    job
+        Of the plan.
+    home
+        Where its record will be written; ``None`` while other records have to choose its learning rate.
+    epochs, seconds
+        How long it is, and how long that takes on one core of this machine.
+    """
+
+    job: Job
+    home: Place | None
+    epochs: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -110,10 +151,6 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     left: int = 0
     reason: str | None = None
-
-
-Teller = Callable[[str], None]
-Onlooker = Callable[[Progress], None]
 
 
 @dataclass
@@ -187,8 +224,8 @@ class Execution:
         slots: int,
         budget: float | None,
         stop: threading.Event,
-        on_line: Teller,
-        on_progress: Onlooker,
+        on_line: Callable[[str], None],
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self.records, self.device, self.slots = records, device, slots
         self.stop, self.on_line, self.on_progress = stop, on_line, on_progress

@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cosnorm import provenance, record
-from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
-from cosnorm.experiments.claiming import Claim
-from cosnorm.experiments.contributing import Contributions, KeptRun
-from cosnorm.experiments.planning import Plan, load_data, plan
-from cosnorm.experiments.recording import make_record, settings_of
-from cosnorm.experiments.registry import Fitter, get
-from cosnorm.experiments.sharing import Needed, Place, find, home, needed, read, view
+from cosnorm import data, provenance, record
+from cosnorm.experiments.checkpoint import (
+    CheckpointFile,
+    Contributions,
+    RunCheckpoint,
+    RunLock,
+    leftovers,
+    remove_leftovers,
+)
+from cosnorm.experiments.experiment import Experiment, Fitter, tail
+from cosnorm.experiments.identity import Needed, Place, read, settings_of, view
+from cosnorm.experiments.registry import get
+from cosnorm.experiments.sharing import find, home, needed
 from cosnorm.record import Record
-from cosnorm.training import Curves, Hooks, Replica, Watcher, train_with
+from cosnorm.training import Curves, Hooks, Replica, Watcher, resolve_device, train_with
 
 #: Seconds between two checkpoints of a run, and between two looks at a run that another process makes.
 CHECKPOINT_SECONDS = 30.0
@@ -31,14 +37,99 @@ CUDA_PARALLEL = 4
 #: Folder, within the records, that keeps what a run under a new definition of its experiment replaces.
 SUPERSEDED = "superseded"
 
-#: Called with a finished record and whether it had been there before.
-Finisher = Callable[[Record, bool], None]
-#: Called with the number of runs that another process is making, where that is all there is left to wait for.
-Waiter = Callable[[int], None]
-
 
 class Stopped(KeyboardInterrupt):
     """Training was asked to end, and every run in progress has kept its state."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, checked before anything is trained.
+
+    Attributes
+    ----------
+    experiment, scale, techniques, seeds, device
+        As for :func:`cosnorm.experiments.run`.
+    records
+        The folder that is asked first where records choose learning rates.
+    only
+        The runs, where they are not all techniques with all seeds.
+    """
+
+    experiment: Experiment
+    scale: str
+    techniques: tuple[str, ...]
+    seeds: tuple[int, ...]
+    device: torch.device
+    records: Path | str | None = None
+    only: tuple[tuple[str, int], ...] = ()
+    #: Looked up once: records that are written later must not change the rate of a run.
+    _replicas: dict[tuple[str, int], Replica] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Technique and seed of every run, all techniques of one seed before the next seed."""
+        if self.only:
+            return list(self.only)
+        return [(technique, seed) for seed in self.seeds for technique in self.techniques]
+
+    def replica(self, technique: str, seed: int) -> Replica:
+        """The settings of one of the runs."""
+        run = (technique, seed)
+        if run not in self._replicas:
+            self._replicas[run] = self.experiment.replica(technique, self.scale, seed, records=self.records)
+        return self._replicas[run]
+
+    def fix(self, replicas: Mapping[tuple[str, int], Replica]) -> None:
+        """Take the settings of runs from a plan that was made before."""
+        self._replicas.update(replicas)
+
+    def command(self, technique: str, seed: int) -> str:
+        """The command that repeats one run."""
+        return (
+            f"cosnorm run {self.experiment.name} --norm {technique} --scale {self.scale} "
+            f"--seeds {seed}-{seed} --device {self.device.type}"
+        )
+
+
+def plan(
+    name: str,
+    norms: str | Iterable[str] = "all",
+    scale: str | None = None,
+    seeds: int | Iterable[int] | None = None,
+    device: str | torch.device = "auto",
+    records: Path | str | None = None,
+) -> Plan:
+    """What :func:`cosnorm.experiments.run` would do; parameters as there.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a seed is negative; the message lists the names there are.
+    """
+    experiment = get(name)
+    scale, chosen = experiment.scale(scale)
+    if isinstance(norms, str):
+        norms = norms.split(",")
+    techniques = tuple(dict.fromkeys(norm.strip() for norm in norms))
+    if techniques == ("all",):
+        techniques = tuple(experiment.techniques)
+    if seeds is None:
+        seeds = chosen.seeds
+    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
+    if not numbers or not techniques:
+        raise ValueError("nothing to run: name at least one technique and one seed")
+    planned = Plan(experiment, scale, techniques, numbers, resolve_device(device), records)
+    for technique, seed in planned.runs:
+        planned.replica(technique, seed)
+    return planned
+
+
+def load_data(planned: Plan, progress: bool = False) -> data.Dataset:
+    """The dataset of a plan, prepared, with the held-out examples in place of the test set if it has some."""
+    scale = planned.experiment.scales[planned.scale]
+    dataset = data.load(scale.dataset, progress=progress, **scale.preparation)
+    return dataset.hold_out(scale.validation) if scale.validation else dataset
 
 
 def run(
@@ -51,22 +142,22 @@ def run(
     records: Path | str | None = None,
     progress: bool = False,
     on_epoch: Watcher | None = None,
-    on_record: Finisher | None = None,
-    on_wait: Waiter | None = None,
+    on_record: Callable[[Record, bool], None] | None = None,
+    on_wait: Callable[[int], None] | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
     stop: threading.Event | None = None,
     supersede: bool = False,
 ) -> list[Record]:
     """Run an experiment and return one record per run.
 
-    Several runs are trained at the same time: on a CPU one a thread, of as many threads as
-    :func:`torch.get_num_threads` tells, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit but for cost and date; the
-    record names every version, commit and processor that it was made by.
-    Several processes may share a folder: each run is claimed by one of them, and the others wait for its
+    Several runs are trained at the same time: on a CPU one per thread, with as many threads as
+    :func:`torch.get_num_threads` returns, on a CUDA device in stacks. A killed run goes on from its last
+    checkpoint and ends in the same record, on the same machine to the last bit except for cost and date; the
+    record names every version, commit and processor that trained a part of it.
+    Several processes may share a folder: each run is locked by one of them, and the others wait for its
     record.
 
-    A run that another experiment shares is trained once. Its record is written where it is at home, see
+    A run that several experiments share is trained once. Its record is written to its home, see
     ``cosnorm.experiments.sharing``, and comes back as a view under the name that was asked for.
 
     Parameters
@@ -125,19 +216,19 @@ def run(
     >>> [r.technique for r in done]
     ['none', 'cosine']
     """
-    settled = plan(name, norms, scale, seeds, device, records)
+    planned = plan(name, norms, scale, seeds, device, records)
     if records is not None:
         record.prepare_folder(records)
     hooks = (progress, on_epoch, on_record, on_wait, checkpoint_every)
-    return Running(settled, records, *hooks, stop, supersede).run()
+    return Runner(planned, records, *hooks, stop, supersede).run()
 
 
-class Running(Hooks):
-    """The runs of a plan that are trained by this process: claims, checkpoints and records of each.
+class Runner(Hooks):
+    """The runs of a plan that this process trains, with their locks, checkpoints and records.
 
     Parameters
     ----------
-    settled
+    planned
         What to run.
     folder
         Where records, checkpoints and locks lie; ``None`` keeps all in memory.
@@ -147,36 +238,36 @@ class Running(Hooks):
 
     def __init__(
         self,
-        settled: Plan,
+        planned: Plan,
         folder: Path | str | None,
         progress: bool = False,
         on_epoch: Watcher | None = None,
-        on_record: Finisher | None = None,
-        on_wait: Waiter | None = None,
+        on_record: Callable[[Record, bool], None] | None = None,
+        on_wait: Callable[[int], None] | None = None,
         checkpoint_every: float = CHECKPOINT_SECONDS,
         stop: threading.Event | None = None,
         supersede: bool = False,
     ) -> None:
-        self.settled, self.folder, self.progress = settled, folder, progress
+        self.planned, self.folder, self.progress = planned, folder, progress
         self.on_epoch, self.on_record, self.on_wait = on_epoch, on_record, on_wait
         self.every, self.stop, self.supersede = checkpoint_every, stop, supersede
-        self.results = stored(settled, folder, supersede=supersede)
+        self.results = stored(planned, folder, supersede=supersede)
         self._homes: dict[tuple[str, int], Plan] = {}
         self.present = set(self.results)
-        self.claims: dict[int, Claim] = {}
-        self._checkpoints: dict[int, KeptRun] = {}
+        self._locks: dict[int, RunLock] = {}
+        self._checkpoints: dict[int, RunCheckpoint] = {}
         self._contributions: dict[int, Contributions] = {}
         self._told = 0
         self._waited_for = 0
-        provenance.environment(settled.device)  # notes the commit now: long runs outlive it
+        provenance.environment(planned.device)  # notes the commit now: long runs outlive it
 
     def run(self) -> list[Record]:
-        """Train what has no record; runs that another process has claimed are waited for."""
-        runs = self.settled.runs
+        """Train what has no record; wait for runs that another process has locked."""
+        runs = self.planned.runs
         self._tidy()
         self._tell()
         if len(self.results) < len(runs):
-            self.dataset = load_data(self.settled, self.progress)
+            self.dataset = load_data(self.planned, self.progress)
             while missing := [run for run in runs if run not in self.results]:
                 if self.stopping():
                     raise Stopped
@@ -194,15 +285,15 @@ class Running(Hooks):
         if run not in self._homes:
             place = self._place(run) if self.folder is None else home(self._needed(run))
             if place == self._place(run):
-                self._homes[run] = replace(self.settled, techniques=run[:1], seeds=run[1:])
+                self._homes[run] = replace(self.planned, techniques=run[:1], seeds=run[1:])
             else:
                 self._homes[run] = Plan(
                     get(place.experiment),
                     place.scale,
                     (place.technique,),
                     run[1:],
-                    self.settled.device,
-                    self.settled.records,
+                    self.planned.device,
+                    self.planned.records,
                 )
             self.replica(run)
         return self._homes[run]
@@ -213,24 +304,24 @@ class Running(Hooks):
         return self.home(run).replica(*trained)
 
     def train(self, missing: list[tuple[str, int]]) -> None:
-        """Train those of the missing runs that nobody else is training, one of those that are the same."""
+        """Train the missing runs that nobody else is training; runs that are the same only once."""
         self.missing = list({self.name(run): run for run in reversed(missing)}.values())[::-1]
-        chosen = self.settled.experiment.scales[self.settled.scale]
-        on_cpu = self.settled.device.type == "cpu"
+        chosen = self.planned.experiment.scales[self.planned.scale]
+        on_cpu = self.planned.device.type == "cpu"
         threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
         # On a processor every run gets its own threads, so that its result does not depend on their number.
         parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
         replicas = [self.replica(run) for run in self.missing]
         try:
             with _threads(threads):
-                if self.settled.experiment.fitter is not None:
-                    self._fit(self.settled.experiment.fitter, replicas)
+                if self.planned.experiment.fitter is not None:
+                    self._fit(self.planned.experiment.fitter, replicas)
                 else:
-                    train_with(self, replicas, self.dataset, device=self.settled.device, parallel=parallel)
+                    train_with(self, replicas, self.dataset, device=self.planned.device, parallel=parallel)
         finally:
-            for claim in self.claims.values():
-                claim.release()
-            self.claims.clear()
+            for lock in self._locks.values():
+                lock.release()
+            self._locks.clear()
             self._checkpoints.clear()
             self._contributions.clear()
 
@@ -250,37 +341,38 @@ class Running(Hooks):
         return Place(there.experiment.name, there.scale, trained[0]).name(trained[1])
 
     def start(self, index: int) -> bool:
-        """Claim a run, unless another process holds it or has just finished it."""
+        """Lock a run, unless another process trains it or has just finished it."""
         if self.stopping():
             return False
         if self.folder is None:
             return True
         run = self.missing[index]
         path = self._path(run)
-        claim = Claim(path)
-        if not claim.taken:
+        lock = RunLock(path)
+        if not lock.held:
             return False
         if path.exists() and not (self.supersede and not self._needed(run).serves(read(path))):
-            clear(path)
-            claim.release()
+            remove_leftovers(path)
+            lock.release()
             return False
-        self.claims[index] = claim
+        self._locks[index] = lock
         return True
 
-    def checkpoint(self, index: int) -> KeptRun | None:
+    def checkpoint(self, index: int) -> RunCheckpoint | None:
         """The file that keeps the state of a run."""
         if self.folder is None:
             return None
         if index not in self._checkpoints:
             run = self.missing[index]
+            there = self.home(run)
             identity = {
-                "settings": settings_of(self.home(run), self.replica(run)),
+                "settings": settings_of(there.experiment, there.scale, self.replica(run)),
                 "seed": run[1],
                 "dataset": self.dataset.sha256,
-                "device": self.settled.device.type,
+                "device": self.planned.device.type,
             }
             file = CheckpointFile(self._path(run), identity, self.every)
-            self._checkpoints[index] = KeptRun(file, self._contributed(index))
+            self._checkpoints[index] = RunCheckpoint(file, self._contributed(index))
         if self.stopping():
             self._checkpoints[index].file.every = 0.0
         return self._checkpoints[index]
@@ -289,7 +381,7 @@ class Running(Hooks):
         """Pass an epoch on, as one of the run that was asked for."""
         del replica
         if self.on_epoch is not None:
-            self.on_epoch(self.settled.replica(*self.missing[index]), curves)
+            self.on_epoch(self.planned.replica(*self.missing[index]), curves)
 
     def finish(self, index: int, curves: Curves) -> None:
         """Make the record, write it, and clear away what was only needed until then."""
@@ -299,9 +391,9 @@ class Running(Hooks):
             path = self._path(run)
             if self.supersede and path.exists():
                 set_aside(path)
-            clear(record.write(result, self.folder))
-            self.claims.pop(index).release()
-        self.results[run] = view(result, self._place(run), self.settled.replica(*run).epochs)
+            remove_leftovers(record.write(result, self.folder))
+            self._locks.pop(index).release()
+        self.results[run] = view(result, self._place(run), self.planned.replica(*run).epochs)
         self._tell()
 
     def record(self, index: int, curves: Curves) -> Record:
@@ -313,13 +405,13 @@ class Running(Hooks):
         return make_record(there, *trained, self.dataset, curves, contributions)
 
     def _contributed(self, index: int) -> Contributions:
-        return self._contributions.setdefault(index, Contributions(self.settled.device))
+        return self._contributions.setdefault(index, Contributions(self.planned.device))
 
     def _place(self, run: tuple[str, int]) -> Place:
-        return Place(self.settled.experiment.name, self.settled.scale, run[0])
+        return Place(self.planned.experiment.name, self.planned.scale, run[0])
 
     def _needed(self, run: tuple[str, int]) -> Needed:
-        return _needed(self.settled, run)
+        return _needed(self.planned, run)
 
     def _path(self, run: tuple[str, int]) -> Path:
         """Where the record of a run goes, and beside it its lock and its checkpoint."""
@@ -327,15 +419,15 @@ class Running(Hooks):
         return Path(self.folder) / f"{self.name(run)}.json"
 
     def _tidy(self) -> None:
-        """Clear away what a process that was killed right after it wrote a record has left beside that."""
+        """Remove what a process has left beside a record that was killed right after it wrote it."""
         if self.folder is None:
             return
         for path in (Path(self.folder) / f"{self.results[run].stored}.json" for run in self.present):
-            if remains(path):
-                claim = Claim(path)
-                if claim.taken:
-                    clear(path)
-                    claim.release()
+            if leftovers(path):
+                lock = RunLock(path)
+                if lock.held:
+                    remove_leftovers(path)
+                    lock.release()
 
     def _wait_for(self, others: list[tuple[str, int]]) -> None:
         """Take in runs that have just been made under another name, then give other processes a moment."""
@@ -351,7 +443,7 @@ class Running(Hooks):
 
     def _take(self, run: tuple[str, int]) -> bool:
         """Take in the record of a run if there is one by now."""
-        found = stored(self.settled, self.folder, [run], supersede=self.supersede)
+        found = stored(self.planned, self.folder, [run], supersede=self.supersede)
         self.present |= set(found)
         self.results |= found
         self._tell()
@@ -359,7 +451,7 @@ class Running(Hooks):
 
     def _tell(self) -> None:
         """Tell of finished runs in the order of the plan, each as soon as all before it are told of."""
-        runs = self.settled.runs
+        runs = self.planned.runs
         while self._told < len(runs) and runs[self._told] in self.results:
             run = runs[self._told]
             if self.on_record is not None:
@@ -401,7 +493,7 @@ def set_aside(path: Path) -> Path:
 
 
 def stored(
-    settled: Plan,
+    planned: Plan,
     folder: Path | str | None,
     runs: Iterable[tuple[str, int]] | None = None,
     *,
@@ -418,8 +510,8 @@ def stored(
     found: dict[tuple[str, int], Record] = {}
     if folder is None:
         return found
-    for run in settled.runs if runs is None else runs:
-        wanted = _needed(settled, run)
+    for run in planned.runs if runs is None else runs:
+        wanted = _needed(planned, run)
         result = find(wanted, folder)
         if result is not None:
             found[run] = result
@@ -429,10 +521,10 @@ def stored(
     return found
 
 
-def _needed(settled: Plan, run: tuple[str, int]) -> Needed:
-    """What a run of a plan is, at the rate that was settled."""
-    place = Place(settled.experiment.name, settled.scale, run[0])
-    return needed(place, run[1], settled.records, settled.replica(*run))
+def _needed(planned: Plan, run: tuple[str, int]) -> Needed:
+    """What a run of a plan is, at the rate that was planned."""
+    place = Place(planned.experiment.name, planned.scale, run[0])
+    return needed(place, run[1], planned.records, planned.replica(*run))
 
 
 def _check_free(wanted: Needed, path: Path) -> None:
@@ -457,3 +549,54 @@ def describe(result: Record) -> str:
         f"{result.name}: {mean:.1f} {kind} errors of {result.settings['test_examples']} "
         f"(mean of the last {tail} epochs), {result.cost['seconds']:.0f} s"
     )
+
+
+def make_record(
+    planned: Plan,
+    technique: str,
+    seed: int,
+    dataset: data.Dataset,
+    curves: Curves,
+    contributions: list[dict[str, Any]],
+) -> Record:
+    """The record of a run of a plan, from its curves and from who made which of its epochs."""
+    replica = planned.replica(technique, seed)
+    memory, kind = provenance.peak_memory(planned.device)
+    return Record(
+        experiment=planned.experiment.name,
+        scale=planned.scale,
+        technique=technique,
+        seed=seed,
+        settings={
+            **settings_of(planned.experiment, planned.scale, replica),
+            "train_examples": len(dataset.train_targets),
+            "test_examples": len(dataset.test_targets),
+        },
+        curves=_rounded(curves),
+        final=record.summarize(curves.test_error, tail(replica.epochs), curves.diverged_epoch),
+        cost={
+            "seconds": record.significant(curves.seconds),
+            "peak_memory_bytes": memory,
+            "peak_memory_of": kind,
+            "runs_at_once": curves.at_once,
+        },
+        provenance={
+            **provenance.environment(planned.device),
+            "contributions": contributions,
+            "dataset_sha256": dataset.sha256,
+            "command": planned.command(technique, seed),
+        },
+    )
+
+
+def _rounded(curves: Curves) -> dict[str, list[Any]]:
+    names = ("train_loss", "train_error", "test_loss", "test_error")
+    seen = {name: getattr(curves, name) for name in names} | curves.observed
+    return {name: _short(values) for name, values in seen.items()}
+
+
+def _short(value: Any) -> Any:
+    """Floats to five significant digits, in lists too; counts as they are."""
+    if isinstance(value, list):
+        return [_short(entry) for entry in value]
+    return record.significant(value) if isinstance(value, float) else value

@@ -11,7 +11,7 @@ import torch
 
 import cosnorm
 from cosnorm import data, evidence, experiments, record
-from cosnorm.experiments import running
+from cosnorm.experiments import runner
 from cosnorm.record import Record, RecordError, path_of, read
 
 
@@ -124,14 +124,14 @@ def test_an_unwritable_folder_is_found_out_before_training(tmp_path: Path) -> No
 
 
 def test_a_diverged_run_becomes_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replica = running.Plan.replica
+    replica = runner.Plan.replica
     monkeypatch.setattr(
-        running.Plan, "replica", lambda *a: dataclasses.replace(replica(*a), learning_rate=1e30)
+        runner.Plan, "replica", lambda *a: dataclasses.replace(replica(*a), learning_rate=1e30)
     )
     (lost,) = run(records=tmp_path)
     assert lost.diverged
     assert read(path_of(tmp_path, "mnist", "smoke", "none", 0)) == lost
-    assert "diverged in epoch 1" in running.describe(lost)
+    assert "diverged in epoch 1" in runner.describe(lost)
 
 
 @pytest.mark.parametrize(
