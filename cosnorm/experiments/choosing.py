@@ -225,10 +225,7 @@ class Search:
         record of the search was written or removed.
         """
         scales = (scale, *(other for other in self.experiment.scales if other != scale))
-        folders = [folder / self.experiment.name / one for one in scales]
-        state = [
-            (path.stat().st_mtime_ns, len(os.listdir(path))) if path.is_dir() else None for path in folders
-        ]
+        state = [_state(folder / self.experiment.name / one) for one in scales]
         before, scored = self._cache.get((scale, folder), (None, {}))
         if before == state:
             return scored
@@ -262,6 +259,16 @@ class Search:
             f"of the {len(names)} rates with seed {seed}, {len(missing)} have no record "
             f"({', '.join(missing[:_NAMED])}{more}). Make them first, with `{shlex.join(words)}`"
         )
+
+
+def _state(folder: Path) -> list[tuple[int, int]]:
+    """What changes when a record in a folder, or in the file that stands for it, is written or removed."""
+    paths = (folder, folder.with_name(f"{folder.name}.json"))
+    return [
+        (path.stat().st_mtime_ns, len(os.listdir(path)) if path.is_dir() else path.stat().st_size)
+        for path in paths
+        if path.exists()
+    ]
 
 
 def _group(norm: str, settings: Mapping[str, Any]) -> tuple[str, frozenset[tuple[str, Any]]]:

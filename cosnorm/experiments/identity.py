@@ -282,7 +282,7 @@ def read(path: Path) -> Record:
         As there.
     """
     try:
-        state = path.stat()
+        state = record.file_of(path).stat()
     except OSError as error:
         raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from error
     return _read(path.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
@@ -305,7 +305,7 @@ def first_serving(wanted: Needed, places: list[Place], folder: Path | str) -> Re
     for place in places:
         path = place.path(folder, wanted.seed)
         try:
-            found = read(path) if path.exists() else None
+            found = read(path) if record.exists(path) else None
         except RecordError:
             if place == wanted.place:
                 raise
@@ -318,7 +318,7 @@ def first_serving(wanted: Needed, places: list[Place], folder: Path | str) -> Re
 def seeds_by_technique(folder: Path, experiment: str, scale: str) -> dict[str, set[int]]:
     """Seeds of the records that a folder has of an experiment at a scale, by technique."""
     found: dict[str, set[int]] = {}
-    for path in sorted((folder / experiment / scale).glob("*.json")):
+    for path in record.listed(folder, experiment, scale):
         technique, _, seed = path.stem.rpartition("-seed")
         if technique and seed.isdecimal():
             found.setdefault(technique, set()).add(int(seed))

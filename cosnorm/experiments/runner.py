@@ -351,7 +351,7 @@ class Runner(Hooks):
         lock = RunLock(path)
         if not lock.held:
             return False
-        if path.exists() and not (self.supersede and not self._needed(run).serves(read(path))):
+        if record.exists(path) and not (self.supersede and not self._needed(run).serves(read(path))):
             remove_leftovers(path)
             lock.release()
             return False
@@ -529,7 +529,7 @@ def _needed(planned: Plan, run: tuple[str, int]) -> Needed:
 
 def _check_free(wanted: Needed, path: Path) -> None:
     """Raise RecordError if a record of other settings is where that of a run belongs."""
-    if path.exists():
+    if record.exists(path):
         differing = ", ".join(wanted.differing(read(path)))
         raise record.RecordError(
             f"{path} was made with another {differing} than the experiment has now. "
