@@ -56,21 +56,11 @@ _SEARCHED_THEN = (
 
 @dataclass(frozen=True)
 class Part:
-    """Runs of one experiment.
-
-    Attributes
-    ----------
-    experiment, scale
-        Of the runs.
-    techniques
-        Names or patterns of names, such as ``"cosine-at-*"``.
-    seeds
-        Of each technique.
-    """
+    """Runs of one experiment."""
 
     experiment: str
     scale: str
-    techniques: tuple[str, ...]
+    techniques: tuple[str, ...]  # names or patterns of names, such as "cosine-at-*"
     seeds: tuple[int, ...]
 
     def unknown(self) -> list[str]:
@@ -101,15 +91,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Stage:
-    """Runs that are made together.
-
-    Attributes
-    ----------
-    number, title
-        Which one, and what it is about.
-    parts
-        Its runs, in order.
-    """
+    """Runs that are made together, in order."""
 
     number: int
     title: str

@@ -178,11 +178,6 @@ class Contributions:
     """Which versions, commits and processors trained which epochs of one run.
 
     They are kept in its checkpoint, and in the end in its record.
-
-    Parameters
-    ----------
-    device
-        That this process trains on.
     """
 
     def __init__(self, device: torch.device) -> None:

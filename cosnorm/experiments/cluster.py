@@ -73,29 +73,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Task:
-    """Runs that one worker trains. All that is sent to it; the dataset it loads itself.
-
-    Attributes
-    ----------
-    number
-        Of the task, within its sweep.
-    experiment, scale, device
-        As for :func:`cosnorm.experiments.run`.
-    replicas
-        The runs, and the settings that each of them must have on the worker too.
-    cpus
-        Processor threads that it may use.
-    checkpoints, checkpoint_every
-        Folder that all nodes share, for the states of runs, and seconds between two of them.
-    version
-        Of the package on this machine.
-    """
+    """Runs that one worker trains: all that is sent to it, except the dataset, which it loads itself."""
 
     number: int
     experiment: str
     scale: str
     device: str
-    replicas: dict[Run, Replica]
+    replicas: dict[Run, Replica]  # with the settings that they must have on the worker too
     cpus: int
     checkpoints: str | None
     checkpoint_every: float
@@ -110,17 +94,7 @@ class Task:
 
 @dataclass
 class Work:
-    """What is known of a task that has begun.
-
-    Attributes
-    ----------
-    node, pid
-        Host name and process that train it.
-    attempt
-        From 1; one more each time that its worker was lost.
-    epochs
-        The last epoch of each of its runs that has one.
-    """
+    """Where a task is trained, and how far its runs are; the attempt is one more after each lost worker."""
 
     node: str
     pid: int
@@ -393,15 +367,7 @@ def split(
 
 
 def train_task(task: Task, report: Callable[[tuple[int, Any]], None]) -> None:
-    """Train the runs of a task, and report :class:`Work` at the beginning, epochs and records.
-
-    Raises
-    ------
-    SweepError
-        If this machine has other code than the one that asks.
-    ValueError, cosnorm.data.DatasetError
-        As for :func:`cosnorm.experiments.run`.
-    """
+    """Train the runs of a task; report the :class:`Work` first, then epochs and records as they come."""
     report((task.number, Work(socket.gethostname(), os.getpid())))
     planned = _plan_of(task)
     torch.set_num_threads(task.cpus)
@@ -421,30 +387,22 @@ def _plan_of(task: Task) -> Plan:
         raise SweepError(
             f"this node has no folder {task.checkpoints}; checkpoints need one that all nodes share"
         )
-    planned = Plan(
-        get(task.experiment),
-        task.scale,
-        tuple(dict.fromkeys(techniques)),
-        tuple(dict.fromkeys(seeds)),
-        resolve_device(task.device),
-    )
-    for run, replica in task.replicas.items():
-        if _expected(planned, run, replica) != replica:
+    experiment = get(task.experiment)
+    for (technique, seed), sent in task.replicas.items():
+        chosen = experiment.rate_of(technique, task.scale) is None  # by records of the machine that asks
+        rate = sent.learning_rate if chosen else None
+        expected = experiment.replica(technique, task.scale, seed, rate)
+        if (dataclasses.replace(expected, gain_rate=sent.gain_rate) if chosen else expected) != sent:
             raise SweepError(
                 f"the experiment {task.experiment} has other settings on this node than where the sweep was "
                 "started; install the same code on every node, and start its `ray start` again"
             )
+    device = resolve_device(task.device)
+    planned = Plan(
+        experiment, task.scale, tuple(dict.fromkeys(techniques)), tuple(dict.fromkeys(seeds)), device
+    )
     planned.fix(task.replicas)
     return planned
-
-
-def _expected(planned: Plan, run: Run, sent: Replica) -> Replica:
-    """What this machine's code makes of a run; a rate that records chose is taken from what was sent."""
-    technique, seed = run
-    if planned.experiment.rate_of(technique, planned.scale) is not None:
-        return planned.experiment.replica(technique, planned.scale, seed)
-    made = planned.experiment.replica(technique, planned.scale, seed, rate=sent.learning_rate)
-    return dataclasses.replace(made, gain_rate=sent.gain_rate)
 
 
 @functools.lru_cache(maxsize=1)

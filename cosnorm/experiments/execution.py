@@ -1,4 +1,4 @@
-"""A campaign at work: runs go out to processes, records come in.
+"""The execution of a plan: runs go out to processes, records come in.
 
 Each run is trained in a process of its own, on one thread of a processor, and several of them go on side by
 side, whichever experiments they belong to. What such a process leaves when it fails, is killed or is told to
@@ -43,15 +43,7 @@ _EARLY_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Job:
-    """A run of the plan.
-
-    Attributes
-    ----------
-    stage
-        Number of its stage.
-    place, seed
-        Which run, under the name that the plan has for it.
-    """
+    """A run of the plan, under the name that the plan has for it."""
 
     stage: int
     place: Place
@@ -65,20 +57,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Due:
-    """A run that is still needed.
-
-    Attributes
-    ----------
-    job
-        Of the plan.
-    home
-        Where its record will be written; ``None`` while other records have to choose its learning rate.
-    epochs, seconds
-        How long it is, and how long that takes on one core of this machine.
-    """
+    """A run that is still needed, and its seconds on one core of this machine."""
 
     job: Job
-    home: Place | None
+    home: Place | None  # of its record; None while other records have to choose its learning rate
     epochs: int
     seconds: float
 
@@ -155,34 +137,16 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """What a worker trains: runs of one experiment and scale, at home there.
-
-    Attributes
-    ----------
-    jobs
-        Of the plan.
-    place, runs
-        Experiment and scale of the first, and technique and seed of each.
-    epochs
-        Of each run.
-    per_epoch
-        Seconds of an epoch, as estimated.
-    done
-        Epochs of each run that are done.
-    last
-        The last message of an epoch.
-    seen
-        When that came.
-    """
+    """What a worker trains: runs of one experiment and scale, at home there."""
 
     jobs: list[Job]
-    place: Place
+    place: Place  # experiment and scale count
     runs: list[tuple[str, int]]
-    epochs: int
-    per_epoch: float
+    epochs: int  # of each run
+    per_epoch: float  # seconds, as estimated
     done: dict[tuple[str, int], int] = field(default_factory=dict)
-    last: dict[str, Any] = field(default_factory=dict)
-    seen: float | None = None
+    last: dict[str, Any] = field(default_factory=dict)  # the last message of an epoch
+    seen: float | None = None  # when that came
 
     @property
     def name(self) -> str:
@@ -193,7 +157,7 @@ class _Task:
 
     @property
     def shown(self) -> Running:
-        """How far it is, for whoever looks."""
+        """What :class:`Progress` shows of it."""
         last = self.last
         return Running(self.name, last.get("epoch", 0), self.epochs, last.get("loss"), last.get("errors"))
 
@@ -204,17 +168,7 @@ class _Task:
 
 
 class Execution:
-    """One go at a campaign: which runs are where, and what has become of them.
-
-    Parameters
-    ----------
-    due
-        The runs that are needed, in order.
-    records, device, slots
-        Where records lie, what trains, and how many processes.
-    budget, stop, on_line, on_progress
-        As for :meth:`cosnorm.experiments.campaign.Campaign.run`.
-    """
+    """One execution of a plan; parameters as for :class:`cosnorm.experiments.Campaign` and its ``run``."""
 
     def __init__(
         self,
@@ -269,7 +223,7 @@ class Execution:
 
     @property
     def progress(self) -> Progress:
-        """How things stand."""
+        """The present state."""
         tasks = list(self.busy.values())
         left = sum(self.estimates.get(job, 0.0) for job in self.pending) + sum(task.left for task in tasks)
         slower = self.spent / self.estimated if self.estimated > _EARLY_SECONDS else 1.0

@@ -103,26 +103,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Needed:
-    """A run that an experiment asks for.
-
-    Attributes
-    ----------
-    place, seed
-        Which run it is.
-    replica, settings
-        The network to train, and the same as it stands in a record.
-    identity
-        What a record must have to serve.
-    folder
-        The records that were asked for the learning rate, where records choose it.
-    """
+    """A run that an experiment asks for."""
 
     place: Place
     seed: int
     replica: Replica
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # of the replica, as they stand in a record
     identity: str
-    folder: Path | str | None
+    folder: Path | str | None  # the records that are asked first where records choose the learning rate
 
     def holds(self, found: Record) -> bool:
         """Whether a record is of this run, whatever was observed of it."""
@@ -151,21 +139,9 @@ def needed_of(
     folder: Path | str | None = None,
     replica: Replica | None = None,
 ) -> Needed:
-    """What the run of a competitor is.
+    """What the run of a competitor is; ValueError if there is none, or no record chooses its rate yet.
 
-    Parameters
-    ----------
-    experiment, place, seed
-        Which run.
-    folder
-        The records that are asked first where records choose the learning rate.
-    replica
-        The network to train, where that is known already.
-
-    Raises
-    ------
-    ValueError
-        If there is no such competitor, or no record says yet which learning rate to take.
+    ``folder`` and ``replica`` are those of :class:`Needed`, where the replica is known already.
     """
     if replica is None:
         replica = experiment.replica(place.technique, place.scale, seed, records=folder)
@@ -274,13 +250,7 @@ def _inputs(dataset: str, replica: Replica) -> str:
 
 
 def read(path: Path) -> Record:
-    """:func:`cosnorm.record.read`, once for each state of a file.
-
-    Raises
-    ------
-    RecordError
-        As there.
-    """
+    """:func:`cosnorm.record.read`, once for each state of a file."""
     try:
         state = record.file_of(path).stat()
     except OSError as error:
@@ -295,12 +265,9 @@ def _read(path: Path, *state: int) -> Record:
 
 
 def first_serving(wanted: Needed, places: list[Place], folder: Path | str) -> Record | None:
-    """The run as the first of these places has it that has a record which serves; ``None`` if none has.
+    """A view of the first record at these places that serves a run; ``None`` if there is none.
 
-    Raises
-    ------
-    RecordError
-        If the run's own record is damaged. Damaged records of other places are passed over.
+    RecordError if the run's own record is damaged; damaged records at other places are passed over.
     """
     for place in places:
         path = place.path(folder, wanted.seed)

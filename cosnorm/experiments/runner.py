@@ -226,14 +226,7 @@ def run(
 class Runner(Hooks):
     """The runs of a plan that this process trains, with their locks, checkpoints and records.
 
-    Parameters
-    ----------
-    planned
-        What to run.
-    folder
-        Where records, checkpoints and locks lie; ``None`` keeps all in memory.
-    progress, on_epoch, on_record, on_wait, checkpoint_every, stop, supersede
-        As for :func:`run`.
+    Parameters as for :func:`run`.
     """
 
     def __init__(
@@ -285,7 +278,7 @@ class Runner(Hooks):
         if run not in self._homes:
             place = self._place(run) if self.folder is None else home(self._needed(run))
             if place == self._place(run):
-                self._homes[run] = replace(self.planned, techniques=run[:1], seeds=run[1:])
+                self._homes[run] = replace(self.planned, techniques=run[:1], seeds=run[1:], only=())
             else:
                 self._homes[run] = Plan(
                     get(place.experiment),

@@ -35,22 +35,12 @@ __all__ = ["Needed", "Place", "Shelf", "find", "home", "needed", "places", "read
 
 @dataclass(frozen=True)
 class _Known:
-    """A competitor of the registry.
-
-    Attributes
-    ----------
-    place, order
-        Which one, and its position in the registry.
-    replica
-        Its run with seed 0.
-    chosen
-        Whether its learning rate is chosen by records; it then is 1 in the replica.
-    """
+    """A competitor of the registry, and its position there."""
 
     place: Place
     order: int
-    replica: Replica
-    chosen: bool
+    replica: Replica  # with seed 0
+    chosen: bool  # whether records choose its learning rate, which then is 1 in the replica
 
 
 def needed(
@@ -88,24 +78,12 @@ def served(place: Place, folder: Path | str | None = None) -> list[Place]:
 
 
 def find(wanted: Needed, folder: Path | str) -> Record | None:
-    """The record of a run in a folder, or a view of one that serves; ``None`` if there is none.
-
-    Raises
-    ------
-    RecordError
-        If the run's own record is damaged. Damaged records of other experiments are passed over.
-    """
+    """The record of a run in a folder, or a view of one that serves; ``None`` if there is none."""
     return first_serving(wanted, places(wanted), folder)
 
 
 class Shelf:
-    """The records of a folder by name, each of its folders listed once.
-
-    Parameters
-    ----------
-    folder
-        A records folder, which need not exist.
-    """
+    """The records of a folder, which need not exist, by name; each of its folders is listed once."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)

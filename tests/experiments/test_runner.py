@@ -182,3 +182,11 @@ def test_the_packages_own_records_are_what_the_code_gives_today(technique: str) 
     assert band is not None
     assert placed.score is not None
     assert band.low <= placed.score <= band.high
+
+
+def test_a_plan_of_single_runs_makes_these_alone() -> None:
+    """As a campaign gives several runs of an experiment to one process on a GPU."""
+    made = experiments.plan("mnist", ["none", "cosine"], "smoke", 2, "cpu")
+    runs = (("none", 0), ("cosine", 1))
+    single = runner.Runner(dataclasses.replace(made, only=runs), None)
+    assert [single.home(run).runs for run in runs] == [[run] for run in runs]
