@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from cosnorm import data, provenance, record
+from cosnorm import _atomic, data, provenance, record
 from cosnorm.experiments.checkpoint import (
     CheckpointFile,
     Contributions,
@@ -382,7 +382,7 @@ class Runner(Hooks):
         result = self.record(index, curves)
         if self.folder is not None:
             path = self._path(run)
-            if self.supersede and path.exists():
+            if self.supersede and record.exists(path):
                 set_aside(path)
             remove_leftovers(record.write(result, self.folder))
             self._locks.pop(index).release()
@@ -478,8 +478,11 @@ def set_aside(path: Path) -> Path:
     while (aside := folder / (SUPERSEDED + (f"-{number}" if number > 1 else "")) / inner).exists():
         number += 1
     try:
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, aside)
+        if path.exists():
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, aside)
+        else:  # it shares a file, where the record of its own that is written next comes before it
+            _atomic.write(aside, record.content_of(path))
     except OSError as error:
         raise record.RecordError(f"could not move {path} to {aside}: {error.strerror or error}") from error
     return aside

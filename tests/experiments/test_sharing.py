@@ -310,6 +310,20 @@ def test_a_place_that_is_taken_is_an_error_that_says_how_to_proceed(tmp_path: Pa
     assert (tmp_path / f"{runner.SUPERSEDED}-2" / "mnist" / "smoke" / "cosine-seed0.json").exists()
 
 
+def test_a_record_that_shares_a_file_can_be_superseded(tmp_path: Path) -> None:
+    old = earlier(MNIST, 0, 10)
+    path = write(old, tmp_path)
+    record.pack(tmp_path)
+    assert find(needed(MNIST, 0), tmp_path) is None
+    with pytest.raises(RecordError, match="add --supersede"):
+        experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path)
+    (new,) = experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path, supersede=True)
+    assert read(path) == new
+    assert read(tmp_path / runner.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json") == old
+    record.pack(tmp_path)
+    assert evidence.load("mnist", "smoke", tmp_path) == [new]
+
+
 def test_finding_out_is_cheap() -> None:
     """Without a look at files, and once for a process: a thousand look-ups in less than seconds."""
     import time
