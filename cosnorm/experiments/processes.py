@@ -53,7 +53,7 @@ class Process:
         if device.type == "cpu":
             environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cosnorm.experiments.processes"],
+            [sys.executable, "-c", "from cosnorm.experiments.processes import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -204,7 +204,3 @@ def _plan(order: dict[str, Any]) -> Plan:
     techniques, seeds = (tuple(dict.fromkeys(part)) for part in zip(*runs, strict=True))
     planned = plan(order["experiment"], techniques, order["scale"], seeds, order["device"], order["records"])
     return replace(planned, only=runs)
-
-
-if __name__ == "__main__":
-    main()
