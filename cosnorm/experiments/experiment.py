@@ -156,6 +156,11 @@ class Choice(Protocol):
         ...
 
     @property
+    def rates(self) -> int:
+        """How many were tried."""
+        ...
+
+    @property
     def words(self) -> str:
         """Both as text."""
         ...
