@@ -170,8 +170,9 @@ class FakeRay:
 
 def losing_driver(tasks: list[Task]) -> tuple[Any, FakeRay]:
     planned = experiments.plan("mnist", "none", "smoke", 2, "cpu")
-    driver, ray = clusters._Driver(planned, None, None, None), FakeRay()
-    driver.ray = driver._remote = ray  # type: ignore[assignment]
+    driver: Any = clusters._Driver(planned, None, None, None)
+    ray = FakeRay()
+    driver.ray = driver._remote = ray
     driver._reports, driver._pending = None, {ray.remote(each, None): each for each in tasks}
     driver._works, driver._losses, driver._finished = {}, {}, set()
     return driver, ray
