@@ -15,7 +15,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
     The folder is made if there is none. Raises :class:`OSError` if the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(temporary, "wb") as file:
@@ -28,10 +28,15 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file as :func:`atomic` does."""
+    with atomic(path) as file:
+        file.write(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 as :func:`atomic` does."""
-    with atomic(path) as file:
-        file.write(text.encode("utf-8"))
+    write(path, text.encode("utf-8"))
 
 
 def _sync_folder(folder: Path) -> None:

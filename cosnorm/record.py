@@ -1,4 +1,9 @@
-"""One run, one small JSON file: written atomically, checked when read, never edited by hand."""
+"""One run, one record: JSON, written atomically, checked when read, never edited by hand.
+
+A record is a file, ``experiment/scale/technique-seedK.json``. The smoke records that come with the package
+are no evidence, so those of one experiment share one file, ``experiment/smoke.json``, a list of records.
+Functions take such a record by the path that it would have as a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,9 @@ from cosnorm import _atomic
 
 #: The records that come with the package: the evidence that the book rests on.
 PACKAGE_RECORDS = Path(__file__).resolve().parent / "records"
+
+#: The scale whose records share one file per experiment in the package.
+PACKED_SCALE = "smoke"
 
 #: Name and version of the format. A change that older readers would misread raises the version.
 FORMAT = "cosnorm record"
@@ -203,6 +212,12 @@ def write(record: Record, folder: Path | str) -> Path:
 def read(path: Path | str) -> Record:
     """Read and check one record.
 
+    Parameters
+    ----------
+    path
+        As from :func:`path_of`. If there is no such file, the record is taken from the file that holds all
+        records of its experiment and scale.
+
     Raises
     ------
     RecordError
@@ -210,12 +225,7 @@ def read(path: Path | str) -> Record:
         version of the package, or lies under a name that is not its own.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except OSError as error:
-        raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, f"it is not valid JSON ({error})") from error
+    content = _packed(pack_of(path)).get(path.stem) if file_of(path) != path else _parse(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(f"{path} is not a record of this package; move it out of the records folder")
     schema = content.get("schema")
@@ -226,6 +236,7 @@ def read(path: Path | str) -> Record:
     if schema != SCHEMA:
         raise _broken(path, f"schema {schema!r} is not one that ever was")
     try:
+        content = dict(content)
         if content.pop("sha256", None) != _digest(content):  # refuses 1e999, which Python reads as infinity
             raise ValueError("its checksum does not match its content")
         fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
@@ -239,12 +250,139 @@ def read(path: Path | str) -> Record:
     return record
 
 
+# -- records that share a file ---------------------------------------------------------------------------
+
+
+def pack(folder: Path | str = PACKAGE_RECORDS, scale: str = PACKED_SCALE) -> list[Path]:
+    """Put all records of each experiment at a scale into one file, and remove their own files.
+
+    Records that such a file holds already stay, unless a record of the same name has a file of its own.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    RecordError
+        If a record is damaged or a file cannot be written; then nothing of that experiment was removed.
+    """
+    written: list[Path] = []
+    for place in sorted(path for path in Path(folder).glob(f"*/{scale}") if path.is_dir()):
+        own = sorted(place.glob("*.json"))
+        target = pack_of(place / "any.json")
+        if not own:
+            continue
+        names = {*(path.stem for path in own), *(_packed(target) if target.exists() else ())}
+        paths = sorted((place / f"{name}.json" for name in names), key=_order)
+        for path in paths:
+            read(path)
+        texts = [content_of(path).decode().rstrip("\n") for path in paths]
+        try:
+            _atomic.write_text(target, "[\n" + ",\n".join(texts) + "\n]\n")
+            for path in own:
+                path.unlink()
+            place.rmdir()
+        except OSError as error:
+            raise RecordError(f"could not pack {place} into {target}: {error.strerror or error}") from error
+        written.append(target)
+    return written
+
+
+def _order(path: Path) -> tuple[str, int]:
+    technique, _, seed = path.stem.rpartition("-seed")
+    return technique, int(seed)
+
+
+def pack_of(path: Path) -> Path:
+    """The file that may hold a record together with all others of its experiment and scale."""
+    return path.parent.with_name(f"{path.parent.name}.json")
+
+
+def file_of(path: Path) -> Path:
+    """The file that holds a record: its own, or else the shared one; its own if there is neither."""
+    if not path.exists():
+        shared = pack_of(path)
+        if shared.is_file() and path.stem in _packed(shared):
+            return shared
+    return path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a record with this path."""
+    return file_of(path).exists()
+
+
+def listed(folder: Path | str, experiment: str, scale: str) -> list[Path]:
+    """The paths of all records of an experiment at a scale, sorted."""
+    place = Path(folder) / experiment / scale
+    shared = pack_of(place / "any.json")
+    packed = {place / f"{name}.json" for name in (_packed(shared) if shared.is_file() else ())}
+    return sorted(packed.union(place.glob("*.json")))
+
+
+def matching(folder: Path | str, pattern: str) -> list[Path]:
+    """The files below a folder that match a pattern such as ``"mnist/*/*.json"``, sorted.
+
+    Records that share a file count by the paths that they would have as files of their own.
+    """
+    folder, parts = Path(folder), len(Path(pattern).parts)
+    shared = [path for path in folder.glob(f"*/{PACKED_SCALE}.json") if path.is_file()]
+    packed = (path.with_suffix("") / f"{name}.json" for path in shared for name in _packed(path))
+    found = {
+        path
+        for path in packed
+        if len(path.relative_to(folder).parts) == parts and path.relative_to(folder).match(pattern)
+    }
+    own = {path for path in folder.glob(pattern) if path.is_file()}
+    return sorted(found | own.difference(shared))
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a record's own file, or those that it would have there."""
+    if file_of(path) == path:
+        return path.read_bytes()
+    return _text(_packed(pack_of(path))[path.stem]).encode()
+
+
+def _packed(path: Path) -> dict[str, dict[str, Any]]:
+    """What a shared file holds, by the names that the files of the records would have."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise RecordError(f"cannot read the records {path}: {error.strerror or error}") from error
+    return _unpacked(path.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _unpacked(path: Path, *state: int) -> dict[str, dict[str, Any]]:
+    del state
+    try:
+        return {f"{entry['technique']}-seed{entry['seed']}": entry for entry in _parse(path)}
+    except (TypeError, KeyError) as error:
+        raise _broken(path, "it is not a list of records") from error
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise RecordError(f"cannot read the record {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, f"it is not valid JSON ({error})") from error
+
+
 def _encode(record: Record) -> str:
-    """JSON with one line a section, so that a difference between two records can be read."""
     content = {"format": FORMAT, "schema": SCHEMA, **asdict(record)}
     del content["stored"]
     content["sha256"] = _digest(content)
     _check(record)
+    return _text(content)
+
+
+def _text(content: dict[str, Any]) -> str:
+    """JSON with one line per section, so that a difference between two records can be read."""
     lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in content.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -290,4 +428,6 @@ def _no_constant(name: str) -> float:
 
 
 def _broken(path: Path, why: str) -> RecordError:
-    return RecordError(f"the record {path} is damaged: {why}; delete it and run again, or restore it")
+    file = file_of(path)
+    place = path if file == path else f"{path.stem} in {file}"
+    return RecordError(f"the record {place} is damaged: {why}; delete it and run again, or restore it")

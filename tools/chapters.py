@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from cosnorm import record
 from tools import repository
 
 RECORDS = Path("cosnorm") / "records"
@@ -116,8 +117,8 @@ def patterns(place: NotebookNode) -> list[str]:
 
 
 def matches(pattern: str, root: Path = repository.ROOT) -> list[Path]:
-    """Record files that a pattern names, sorted."""
-    return sorted(path for path in (root / RECORDS).glob(pattern) if path.is_file())
+    """Record files that a pattern names, sorted; records that share a file count as files of their own."""
+    return record.matching(root / RECORDS, pattern)
 
 
 def record_files(notebook: NotebookNode, root: Path = repository.ROOT) -> list[Path]:
@@ -148,7 +149,7 @@ def digest(notebook: NotebookNode, root: Path = repository.ROOT) -> str:
         source = cell.source.replace(repository.address(root), "{address}").encode()
         total.update(b"cell %d\n" % len(source) + source)
     for path in record_files(notebook, root):
-        name, content = path.relative_to(root).as_posix().encode(), path.read_bytes()
+        name, content = path.relative_to(root).as_posix().encode(), record.content_of(path)
         total.update(b"record %s %d\n" % (name, len(content)) + content)
     return total.hexdigest()
 

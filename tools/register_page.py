@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cosnorm import evidence, plots, register
+from cosnorm import evidence, plots, record, register
 from cosnorm.register import Comparison, Judgement
 from tools import chapters, repository
 
@@ -72,8 +72,8 @@ def figures(judgements: Sequence[Judgement], folder: Path | None = None) -> dict
 def mark(judgement: Judgement, folder: Path | None = None) -> str:
     """The comment in a figure that tells from which records it was drawn."""
     place, total = folder or evidence.PACKAGE_RECORDS, hashlib.sha256()
-    for path in sorted(path for pattern in judgement.patterns for path in place.glob(pattern)):
-        total.update(f"{path.relative_to(place).as_posix()}\n".encode() + path.read_bytes())
+    for path in sorted(path for pattern in judgement.patterns for path in record.matching(place, pattern)):
+        total.update(f"{path.relative_to(place).as_posix()}\n".encode() + record.content_of(path))
     return f"<!-- drawn from {', '.join(judgement.patterns)}, sha256 {total.hexdigest()} -->\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cosnorm import __version__, experiments
 from cosnorm._cli.shared import DEFAULT_RECORDS, HELP, Tally, run_command
-from cosnorm.experiments.running import describe
+from cosnorm.experiments.runner import describe
 from cosnorm.record import Record
 from cosnorm.training import Curves, Replica
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from cosnorm import experiments
 from cosnorm._cli.shared import Tally
-from cosnorm.experiments.running import describe
+from cosnorm.experiments.runner import describe
 from cosnorm.record import Record
 from cosnorm.training import Curves, Replica
 

@@ -20,8 +20,7 @@ from cosnorm._cli.shared import (
     set_threads,
     stoppable,
 )
-from cosnorm.experiments.campaign import Campaign, Due, Outcome, Progress
-from cosnorm.experiments.stages import OPEN
+from cosnorm.experiments.campaign import OPEN, Campaign, Due, Outcome, Progress
 from cosnorm.record import RecordError
 
 #: What the options of ``cosnorm reproduce`` say that ``cosnorm run`` has not.

@@ -17,7 +17,7 @@ import torch
 
 from cosnorm import data, experiments
 from cosnorm.data import DatasetError
-from cosnorm.experiments.running import CHECKPOINT_SECONDS
+from cosnorm.experiments.runner import CHECKPOINT_SECONDS
 from cosnorm.record import Record, RecordError, prepare_folder
 from cosnorm.training import Curves, Replica
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from cosnorm import experiments
 from cosnorm._cli.shared import EXPLAINED, INTERRUPTED, complain, parse_seeds
 from cosnorm.experiments.campaign import Campaign, commands
-from cosnorm.experiments.sweeping import Progress, SweepError, sweep
+from cosnorm.experiments.cluster import Progress, SweepError, sweep
 from cosnorm.record import Record
 
 #: What the options of ``cosnorm sweep`` say that ``cosnorm run`` has not.

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cosnorm.experiments.running import describe
-from cosnorm.experiments.sweeping import Progress, Task, Work
+from cosnorm.experiments.cluster import Progress, Task, Work
+from cosnorm.experiments.runner import describe
 from cosnorm.record import Record
 
 #: Most tasks that the table shows; the others are counted.

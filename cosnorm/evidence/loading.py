@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from cosnorm import experiments
-from cosnorm.experiments.recording import identity
+from cosnorm.experiments.identity import identity
 from cosnorm.experiments.sharing import Place, Shelf, needed, read, view
 from cosnorm.record import PACKAGE_RECORDS, Record, RecordError
 

@@ -1,10 +1,10 @@
 """The paper's experiments: what each one is, and how to run it."""
 
 from cosnorm.experiments.campaign import Campaign, Outcome
-from cosnorm.experiments.planning import Plan, plan
-from cosnorm.experiments.registry import Experiment, Printed, Scale, Technique, get, registry
-from cosnorm.experiments.running import Stopped, run, stored
-from cosnorm.experiments.sweeping import SweepError, sweep
+from cosnorm.experiments.cluster import SweepError, sweep
+from cosnorm.experiments.experiment import Experiment, Printed, Scale, Technique
+from cosnorm.experiments.registry import get, registry
+from cosnorm.experiments.runner import Plan, Stopped, plan, run, stored
 
 __all__ = [
     "Campaign",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cosnorm.data import SparseRows
-from cosnorm.experiments.registry import Experiment
+from cosnorm.experiments.experiment import Experiment
 from cosnorm.training import Curves, Replica, train
 from cosnorm.training.cost import operations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cosnorm.experiments import mnist
-from cosnorm.experiments.registry import Printed, Technique
+from cosnorm.experiments.experiment import Printed, Technique
+from cosnorm.experiments.paper import MNIST
 
 #: Lowest test error in the paper, by the number of weight layers.
 MINIMA = {2: 155, 3: 143, 4: 140, 5: 129}
@@ -16,8 +16,8 @@ def competitor(layers: int) -> str:
     return f"cosine-{layers}-layers"
 
 
-EXPERIMENT = replace(
-    mnist.EXPERIMENT,
+DEPTH = replace(
+    MNIST,
     name="depth",
     title="Test errors on MNIST of cosine networks with two to five weight layers",
     techniques={
@@ -27,15 +27,13 @@ EXPERIMENT = replace(
         for layers in MINIMA
     },
     scales={
-        "smoke": replace(
-            mnist.EXPERIMENT.scales["smoke"], rates={competitor(layers): 3.0 for layers in MINIMA}
-        ),
+        "smoke": replace(MNIST.scales["smoke"], rates={competitor(layers): 3.0 for layers in MINIMA}),
         "short": replace(
-            mnist.EXPERIMENT.scales["short"],
+            MNIST.scales["short"],
             epochs=10,
             note="The paper's networks, data and rate for a twentieth of its epochs.",
         ),
-        "paper": mnist.EXPERIMENT.scales["paper"],
+        "paper": MNIST.scales["paper"],
     },
     printed={competitor(layers): Printed(minimum=minimum) for layers, minimum in MINIMA.items()},
     source="Luo et al. (2017), section 5.1.4",

@@ -18,8 +18,8 @@ import numpy as np
 
 from cosnorm import data
 from cosnorm.data import SparseRows
-from cosnorm.experiments import newsgroups
-from cosnorm.experiments.registry import Experiment, Scale, Technique
+from cosnorm.experiments.experiment import Experiment, Scale, Technique
+from cosnorm.experiments.paper import NEWSGROUPS
 from cosnorm.training import Curves
 
 #: Parts of the training documents, each of which is held out once.
@@ -95,7 +95,7 @@ CLASSIFIERS = {
 
 
 class LinearFitter:
-    """Makes the runs of this experiment; see :class:`cosnorm.experiments.registry.Fitter`."""
+    """Makes the runs of this experiment; see :class:`cosnorm.experiments.experiment.Fitter`."""
 
     def settings(self, scale: Scale, technique: str) -> dict[str, Any]:
         """Everything that was chosen, as it stands in a record."""
@@ -177,16 +177,14 @@ def _matrix(rows: Any) -> Any:
     return csr_matrix((rows.values.astype(np.float64), rows.columns, rows.offsets), shape=rows.shape)
 
 
-_NETWORKS = newsgroups.EXPERIMENT
-
-EXPERIMENT = Experiment(
+LINEAR = Experiment(
     name="linear",
     title="Test errors on 20 Newsgroups of linear classifiers on the same vectors",
     # The solvers have no learning rate; a replica needs a number.
     techniques={name: Technique(1.0, "ours") for name in CLASSIFIERS},
     scales={
         "smoke": replace(
-            _NETWORKS.scales["smoke"],
+            NEWSGROUPS.scales["smoke"],
             sizes=(2987, 10),
             batch_size=1600,
             epochs=1,
@@ -195,7 +193,7 @@ EXPERIMENT = Experiment(
             note="Docstrings of ten parts of scientific Python: for seeing the code work.",
         ),
         "paper": replace(
-            _NETWORKS.scales["paper"],
+            NEWSGROUPS.scales["paper"],
             sizes=(21_566, 20),
             batch_size=11_200,
             epochs=1,
@@ -204,13 +202,13 @@ EXPERIMENT = Experiment(
             threads=1,
         ),
     },
-    std=_NETWORKS.std,
-    constant=_NETWORKS.constant,
+    std=NEWSGROUPS.std,
+    constant=NEWSGROUPS.constant,
     recorded="loss and number of misclassified documents of training and test set after the fit, the chosen "
     "strength of regularization, and the errors in cross-validation for each strength",
     printed={},
     source="",
-    test_examples=_NETWORKS.test_examples,
+    test_examples=NEWSGROUPS.test_examples,
     fractions=True,
     fitter=LinearFitter(),
 )

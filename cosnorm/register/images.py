@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosnorm.experiments.ambiguity_images import NORMS
+from cosnorm.experiments.ambiguity import IMAGE_NORMS
 from cosnorm.register import answers
 from cosnorm.register.register import OpenPoint, Reading
 
@@ -12,9 +12,9 @@ _SWEEP = "ambiguity_images"
 def _read(ours: str, others: dict[str, str]) -> tuple[Reading, ...]:
     """Our reading, and the others by the end of their competitors' names."""
     return (
-        Reading(ours, _SWEEP, {norm: norm for norm in NORMS}),
+        Reading(ours, _SWEEP, {norm: norm for norm in IMAGE_NORMS}),
         *(
-            Reading(label, _SWEEP, {norm: f"{norm}-{name}" for norm in NORMS})
+            Reading(label, _SWEEP, {norm: f"{norm}-{name}" for norm in IMAGE_NORMS})
             for name, label in others.items()
         ),
     )
@@ -56,8 +56,8 @@ POINTS = (
         section="5.3",
         paper="The lowest errors are given, and the steps that the baseline needed to get to its own.",
         readings=(
-            Reading("all epochs", "cifar10", {norm: norm for norm in NORMS}),
-            Reading("half of them", "cifar10", {norm: norm for norm in NORMS}, share=0.5),
+            Reading("all epochs", "cifar10", {norm: norm for norm in IMAGE_NORMS}),
+            Reading("half of them", "cifar10", {norm: norm for norm in IMAGE_NORMS}, share=0.5),
         ),
         reason="At paper scale 250 000 steps, just past the largest number in Table 4.",
         chapter=17,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosnorm.experiments.ambiguity_text import NORMS
+from cosnorm.experiments.ambiguity import NORMS
 from cosnorm.register import answers
 from cosnorm.register.register import OpenPoint, Reading
 

@@ -17,8 +17,8 @@ from cosnorm._cli.app import app
 from cosnorm._cli.plain import Lines
 from cosnorm._cli.progress import Bars
 from cosnorm._cli.shared import Tally
-from cosnorm.experiments import running
-from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments import runner
+from cosnorm.experiments.checkpoint import RunLock
 from cosnorm.record import path_of, read, write
 from cosnorm.training import Curves
 
@@ -264,9 +264,9 @@ def test_runs_of_another_process_are_said_to_be_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That process gives its two runs up, one after the other, and this one makes them."""
-    monkeypatch.setattr(running, "WAIT_SECONDS", 0.01)
-    held = [Claim(path_of(tmp_path, "mnist", "smoke", "none", seed)) for seed in (0, 1)]
-    monkeypatch.setattr(running.time, "sleep", lambda _: held.pop().release() if held else None)
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.01)
+    held = [RunLock(path_of(tmp_path, "mnist", "smoke", "none", seed)) for seed in (0, 1)]
+    monkeypatch.setattr(runner.time, "sleep", lambda _: held.pop().release() if held else None)
     result = run(tmp_path, "--norm", "none", "--seeds", "3")
     assert result.exit_code == 0, result.output
     said = [line for line in result.output.splitlines() if "waiting" in line]

@@ -23,7 +23,7 @@ from cosnorm._cli import sweep as command
 from cosnorm._cli import sweep_display
 from cosnorm._cli.app import app
 from cosnorm._cli.sweep_display import SweepDisplay
-from cosnorm.experiments.sweeping import Epoch, Progress, SweepError, Task, Work
+from cosnorm.experiments.cluster import Epoch, Progress, SweepError, Task, Work
 from cosnorm.record import read, write
 
 NO_RAY = importlib.util.find_spec("ray") is None

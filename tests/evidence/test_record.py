@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from synthetic import make_record
 
-from cosnorm import record
+from cosnorm import evidence, record
 from cosnorm.record import RecordError, path_of, prepare_folder, read, summarize, write
 
 
@@ -211,3 +211,90 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_good_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     folder = prepare_folder(tmp_path / "a" / "b")
     assert list(folder.iterdir()) == []
+
+
+# -- records that share a file ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A folder with two packed records and one at another scale."""
+    for seed in (10, 9):
+        write(make_record("cosine", seed, [9, 5, seed], scale="smoke"), tmp_path)
+    write(make_record("none", 0, [9, 5, 7]), tmp_path)
+    record.pack(tmp_path)
+    return tmp_path
+
+
+def test_packed_records_are_read_as_before(tmp_path: Path) -> None:
+    paths = [write(make_record("cosine", seed, [9, 5, seed], scale="smoke"), tmp_path) for seed in (10, 9)]
+    before = [(path.read_bytes(), read(path)) for path in paths]
+    assert record.pack(tmp_path) == [tmp_path / "mnist" / "smoke.json"]
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["smoke.json"]
+    assert [(record.content_of(path), read(path)) for path in paths] == before
+    content = json.loads((tmp_path / "mnist" / "smoke.json").read_text())
+    assert [entry["seed"] for entry in content] == [9, 10]
+    assert all(record.exists(path) and record.file_of(path).name == "smoke.json" for path in paths)
+    assert record.listed(tmp_path, "mnist", "smoke") == sorted(paths)
+    assert record.pack(tmp_path) == [], "nothing is left to pack"
+
+
+def test_patterns_name_packed_records_by_their_own_paths(packed: Path) -> None:
+    cosine = [path_of(packed, "mnist", "smoke", "cosine", seed) for seed in (10, 9)]
+    none = path_of(packed, "mnist", "short", "none", 0)
+    assert record.matching(packed, "*/*/*.json") == [none, *cosine]
+    assert record.matching(packed, "mnist/smoke/*.json") == cosine
+    assert record.matching(packed, "*/*.json") == record.matching(packed, "cosine*.json") == []
+
+
+def test_a_record_of_its_own_comes_before_a_packed_one(packed: Path) -> None:
+    newer = make_record("cosine", 9, [9, 5, 1], scale="smoke")
+    path = write(newer, packed)
+    assert read(path) == newer
+    assert len(record.listed(packed, "mnist", "smoke")) == 2
+    record.pack(packed)
+    assert not path.exists()
+    assert read(path) == newer
+    assert len(json.loads((packed / "mnist" / "smoke.json").read_text())) == 2
+
+
+def test_damage_of_a_packed_record_names_it_and_its_file(packed: Path) -> None:
+    path = packed / "mnist" / "smoke.json"
+    path.write_text(path.read_text().replace("[9, 5, 10]", "[9, 5, 11]"))
+    with pytest.raises(RecordError, match=r"cosine-seed10 in .*smoke\.json is damaged: its checksum"):
+        read(path_of(packed, "mnist", "smoke", "cosine", 10))
+    assert read(path_of(packed, "mnist", "smoke", "cosine", 9)).seed == 9, "each has a checksum of its own"
+    write(make_record("batch", 0, [9, 5, 7], scale="smoke"), packed)
+    with pytest.raises(RecordError, match="is damaged"):
+        record.pack(packed)
+    assert path_of(packed, "mnist", "smoke", "batch", 0).is_file(), "nothing is removed"
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "{}x", '[{"seed": 1}]', "7"])
+def test_a_damaged_file_of_records_is_named(packed: Path, text: str) -> None:
+    (packed / "mnist" / "smoke.json").write_text(text)
+    with pytest.raises(RecordError, match=r"smoke\.json is damaged"):
+        read(path_of(packed, "mnist", "smoke", "cosine", 9))
+
+
+def test_a_packed_record_may_not_move_to_another_experiment(packed: Path) -> None:
+    (packed / "mnist").rename(packed / "depth")
+    with pytest.raises(RecordError, match="may not be renamed"):
+        read(path_of(packed, "depth", "smoke", "cosine", 9))
+
+
+def test_the_packages_smoke_records_are_packed_and_undamaged() -> None:
+    own = list(record.PACKAGE_RECORDS.glob("*/smoke/*.json"))
+    assert own == [], "pack them: python -c 'from cosnorm import record; record.pack()'"
+    for path in record.matching(record.PACKAGE_RECORDS, "*/smoke/*.json"):
+        assert read(path).stored == read(path).name
+
+
+def test_the_records_of_the_campaign_can_be_read() -> None:
+    """They were written by the commit that the campaign runs, one file per run."""
+    campaign = record.PACKAGE_RECORDS / "campaign"
+    paths = record.matching(campaign, "*/*/*.json")
+    assert paths or not campaign.exists()
+    for path in paths:
+        experiment, scale, _ = path.relative_to(campaign).parts
+        assert read(path) in evidence.load(experiment, scale, campaign)

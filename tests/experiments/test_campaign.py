@@ -18,12 +18,11 @@ import torch
 from synthetic import record_of
 
 from cosnorm import experiments, record
-from cosnorm.experiments import _execution, campaign, stages
-from cosnorm.experiments._jobs import Due, Job
-from cosnorm.experiments._processes import Process
-from cosnorm.experiments.campaign import Campaign, commands
-from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments import campaign, execution
+from cosnorm.experiments.campaign import COMPARED, Campaign, Due, Job, commands, stages
+from cosnorm.experiments.checkpoint import RunLock
 from cosnorm.experiments.costing import trial
+from cosnorm.experiments.processes import Process
 from cosnorm.experiments.sharing import Place
 from cosnorm.record import read, write
 
@@ -66,13 +65,13 @@ def same(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("scale", ["smoke", "short", "paper"])
 def test_all_that_the_plan_names_exists(scale: str) -> None:
-    assert [name for stage in stages.stages(scale) for part in stage.parts for name in part.unknown()] == []
+    assert [name for stage in stages(scale) for part in stage.parts for name in part.unknown()] == []
 
 
 def test_all_techniques_of_one_seed_come_before_the_next_seed() -> None:
-    part = next(part for part in stages.stages("paper")[1].parts if part.experiment == "mnist")
+    part = next(part for part in stages("paper")[1].parts if part.experiment == "mnist")
     runs = part.runs()
-    assert [place.technique for place, _ in runs[:7]] == list(stages.COMPARED)
+    assert [place.technique for place, _ in runs[:7]] == list(COMPARED)
     assert [seed for _, seed in runs] == [seed for seed in part.seeds for _ in range(7)]
 
 
@@ -101,7 +100,7 @@ def test_claims_choose_what_their_experiments_read_and_the_search_of_its_rates(t
     shared = {job.place for job in paper.jobs if job.place.experiment != "depth"}
     assert shared == {Place("mnist", "paper", "cosine")}, "the network of three layers is not named apart"
     seen = Campaign("paper", stage=2, experiments=["preactivation"], records=tmp_path, device="cpu")
-    assert {job.place for job in seen.jobs} == {Place("mnist", "paper", name) for name in stages.COMPARED}
+    assert {job.place for job in seen.jobs} == {Place("mnist", "paper", name) for name in COMPARED}
     fair = Campaign("smoke", experiments=["fair_newsgroups"], records=tmp_path, device="cpu")
     assert {"fair_newsgroups", "rates_newsgroups"} <= {job.place.experiment for job in fair.jobs}
     with pytest.raises(ValueError, match="no experiment 'minst'"):
@@ -114,7 +113,7 @@ def test_claims_choose_what_their_experiments_read_and_the_search_of_its_rates(t
 
 def test_the_plan_as_sweeps_take_it(tmp_path: Path) -> None:
     parts = list(commands(Campaign("paper", stage=2, records=tmp_path, device="cpu")))
-    assert parts[0] == ("mnist", "paper", list(stages.COMPARED), [0, 1, 2])
+    assert parts[0] == ("mnist", "paper", list(COMPARED), [0, 1, 2])
     assert [part[0] for part in parts] == ["mnist", "newsgroups"]
 
 
@@ -165,8 +164,8 @@ def children(pid: int) -> list[int]:
 PROGRAM = """
 import sys
 from pathlib import Path
-from cosnorm.experiments import running
-running.CHECKPOINT_SECONDS = 0.0
+from cosnorm.experiments import runner
+runner.CHECKPOINT_SECONDS = 0.0
 from cosnorm.experiments.campaign import Campaign
 done = Campaign("smoke", experiments=["depth"], records=Path(sys.argv[1]), device="cpu", threads=1).run(
     on_progress=lambda progress: print(*(run.epoch for run in progress.running), flush=True)
@@ -265,16 +264,16 @@ def test_a_run_that_fails_and_a_process_that_is_lost_do_not_end_the_others(
 def test_a_run_that_another_process_makes_is_left_until_later(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_execution, "BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(execution, "BUSY_SECONDS", 0.5)
     made = Campaign("smoke", experiments=DEPTH, records=tmp_path, device="cpu", threads=1)
     first = made.due()[0]
     assert first.home is not None
-    claim = Claim(first.home.path(tmp_path, 0))
+    lock = RunLock(first.home.path(tmp_path, 0))
     order: list[str] = []
 
     def note(line: str) -> None:
         order.append(line.partition(":")[0])
-        claim.release()
+        lock.release()
 
     outcome = made.run(on_line=note)
     assert outcome.failed == {}
@@ -282,17 +281,17 @@ def test_a_run_that_another_process_makes_is_left_until_later(
     same(tmp_path, whole)
 
 
-def execution(folder: Path, jobs: list[Job], device: str = "cpu") -> _execution.Execution:
+def executed(folder: Path, jobs: list[Job], device: str = "cpu") -> execution.Execution:
     due = [Due(job, None, 3, 1.0) for job in jobs]
     nothing = threading.Event(), lambda text: None, lambda progress: None
-    return _execution.Execution(due, folder, torch.device(device), 1, None, *nothing)
+    return execution.Execution(due, folder, torch.device(device), 1, None, *nothing)
 
 
 def test_runs_wait_for_the_search_of_their_learning_rate(tmp_path: Path) -> None:
     """Otherwise a rate of the package's records, or of a part of the search, would be taken."""
     search = Job(1, Place("rates_newsgroups", "smoke", "none-at-30"), 0)
     fair = Job(1, Place("fair_newsgroups", "smoke", "none"), 0)
-    going = execution(tmp_path, [fair, search])
+    going = executed(tmp_path, [fair, search])
     task = going._next()
     assert task is not None
     assert task.jobs == [search]
@@ -307,7 +306,7 @@ def test_runs_wait_for_the_search_of_their_learning_rate(tmp_path: Path) -> None
 def test_on_a_gpu_one_process_gets_all_runs_of_an_experiment(tmp_path: Path) -> None:
     jobs = [Job(1, Place("mnist", "smoke", name), seed) for seed in range(2) for name in ("none", "cosine")]
     other = Job(1, Place("newsgroups", "smoke", "none"), 0)
-    going = execution(tmp_path, [*jobs, other], device="cuda")
+    going = executed(tmp_path, [*jobs, other], device="cuda")
     task = going._next()
     assert task is not None
     assert task.runs == [(name, seed) for seed in range(2) for name in ("none", "cosine")]
@@ -316,9 +315,9 @@ def test_on_a_gpu_one_process_gets_all_runs_of_an_experiment(tmp_path: Path) -> 
 
 def test_time_left_follows_the_speed_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(_execution.time, "monotonic", lambda: now)
+    monkeypatch.setattr(execution.time, "monotonic", lambda: now)
     job = Job(1, Place("mnist", "smoke", "none"), 0)
-    going = execution(tmp_path, [job])
+    going = executed(tmp_path, [job])
     going.estimates[job] = going.work = 2000.0  # 100 seconds an epoch
     task = going._next()
     assert task is not None

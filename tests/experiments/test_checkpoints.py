@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from cosnorm.experiments import checkpoints
-from cosnorm.experiments.checkpoints import CheckpointFile, clear, remains
+from cosnorm.experiments import checkpoint as checkpoints
+from cosnorm.experiments.checkpoint import CheckpointFile, leftovers, remove_leftovers
 
 IDENTITY = {"settings": {"learning_rate": 0.5}, "seed": 1, "dataset": "0" * 64}
 STATE = {"epoch": 3, "network": {"weight": torch.arange(6.0).view(2, 3)}, "curves": {"test_error": [3, 2]}}
@@ -175,11 +175,11 @@ def test_clearing_takes_everything_of_this_run_but_lock_and_record(tmp_path: Pat
     for name in (*mine, *others):
         (tmp_path / name).touch()
     record = tmp_path / "cosine-at-0.3-seed1.json"
-    assert [path.name for path in remains(record)] == sorted([*mine, others[0]])
-    clear(record)
+    assert [path.name for path in leftovers(record)] == sorted([*mine, others[0]])
+    remove_leftovers(record)
     assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 
 def test_what_cannot_be_cleared_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / ".none-seed1.checkpoint").mkdir()
-    clear(tmp_path / "none-seed1.json")
+    remove_leftovers(tmp_path / "none-seed1.json")

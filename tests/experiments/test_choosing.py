@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from typer.testing import CliRunner
 
 from cosnorm import experiments, record
 from cosnorm._cli.app import app
-from cosnorm.experiments import choosing
-from cosnorm.experiments.choosing import RATES, choose, competitor
+from cosnorm.experiments import choosing, fair, sharing
+from cosnorm.experiments.choosing import RATES, Choice, Search, competitor
+from cosnorm.experiments.experiment import Technique
 from cosnorm.experiments.sharing import Place
 
 SOURCE = "rates_newsgroups/short"
@@ -39,6 +42,11 @@ def sweep(folder: Path, best: float, seed: int = 0, norm: str = "cosine") -> Non
         write(folder, rate, 10 if rate == best else 20, seed, norm)
 
 
+def choose(source: str, norm: str, folder: Path | None = None) -> Choice:
+    name, _, scale = source.partition("/")
+    return Search(experiments.get(name)).choose(scale, norm, folder=folder)
+
+
 def test_an_unfinished_grid_chooses_nothing(package: Path, tmp_path: Path) -> None:
     """Before, one record of ten was enough to call a rate the fair one."""
     own = tmp_path / "own records"
@@ -60,9 +68,10 @@ def test_the_robustness_reviews_case(tmp_path: Path) -> None:
     """An interrupted ``rates_cifar10`` is not taken for a search, and says so in ``run`` and ``list``."""
     own = tmp_path / "records"
     shutil.copytree(record.PACKAGE_RECORDS / "rates_cifar10", own / "rates_cifar10")
-    for path in own.rglob("cosine-at*.json"):
-        if "at-0.1-" not in path.name:
-            path.unlink()
+    packed = own / "rates_cifar10" / "smoke.json"
+    left = [r for r in json.loads(packed.read_text()) if not r["technique"].startswith("cosine-at")]
+    (one,) = (r for r in json.loads(packed.read_text()) if r["technique"] == "cosine-at-0.1")
+    packed.write_text(json.dumps([*left, one]))
     mine = choose("rates_cifar10/smoke", "cosine", folder=own)
     assert (mine.rate, mine.where) == (3.0, "the package's records"), "not 0.1, and not from the rest"
     shutil.copytree(record.PACKAGE_RECORDS / "rates_cifar10", own / "rates_cifar10", dirs_exist_ok=True)
@@ -97,10 +106,10 @@ def test_ones_own_records_come_first_and_the_packages_then(package: Path, tmp_pa
     sweep(own, 10.0)
     assert choose(SOURCE, "cosine", folder=own).rate == 10.0
     assert choose(SOURCE, "cosine").rate == 0.3
-    fair = experiments.get("fair_newsgroups")
-    assert fair.replica("cosine", "short", 0, records=own).learning_rate == 10.0
+    compared = experiments.get("fair_newsgroups")
+    assert compared.replica("cosine", "short", 0, records=own).learning_rate == 10.0
     assert experiments.plan("fair_newsgroups", "cosine", "short", 1, "cpu", own).replica("cosine", 0) == (
-        fair.replica("cosine", "short", 0, records=own)
+        compared.replica("cosine", "short", 0, records=own)
     )
 
 
@@ -162,31 +171,23 @@ def test_the_rate_of_scale_and_shift_is_chosen_with_it(
 
 def extended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the sweep two more rates for cosine, and two factors for layer norm."""
-    import dataclasses
-
-    from cosnorm.experiments import rates_newsgroups, sharing
-    from cosnorm.experiments.registry import Technique
-
-    swept = rates_newsgroups.EXPERIMENT
+    swept, compared = fair.RATES_NEWSGROUPS, fair.FAIR_NEWSGROUPS
     more = {competitor("cosine", rate): Technique(rate, "ours", norm="cosine") for rate in (100.0, 300.0)}
     gains = {
         f"layer-at-1-gain-{gain:g}": Technique(1.0, "ours", norm="layer", settings={"gain_rate": gain})
         for gain in (0.1, 10.0)
     }
-    techniques = {**swept.techniques, **more, **gains}
-    monkeypatch.setattr(rates_newsgroups, "EXPERIMENT", dataclasses.replace(swept, techniques=techniques))
-    for cache in (sharing._known, sharing._settled, choosing._grids, choosing._scored):
-        cache.cache_clear()
+    larger = dataclasses.replace(swept, techniques={**swept.techniques, **more, **gains})
+    monkeypatch.setattr(fair, "RATES_NEWSGROUPS", larger)
+    monkeypatch.setattr(fair, "FAIR_NEWSGROUPS", dataclasses.replace(compared, search=Search(larger)))
+    sharing._known.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> object:
     """What was made of an extended sweep is forgotten after a test."""
     yield
-    from cosnorm.experiments import sharing
-
-    for cache in (sharing._known, sharing._settled, choosing._grids, choosing._scored):
-        cache.cache_clear()
+    sharing._known.cache_clear()
 
 
 def test_list_and_report_say_where_rates_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import torch
 
 import cosnorm
 from cosnorm import experiments, provenance, record
-from cosnorm.experiments.checkpoints import CheckpointFile
-from cosnorm.experiments.contributing import Contributions, KeptRun
+from cosnorm.experiments.checkpoint import CheckpointFile, Contributions, RunCheckpoint
+from cosnorm.experiments.runner import Runner, load_data
 from cosnorm.record import Record
 from cosnorm.training import Curves
 
@@ -85,19 +85,19 @@ def test_a_run_in_one_go_has_one_contribution() -> None:
 
 def test_of_a_run_that_diverges_the_epoch_in_which_it_did_counts(tmp_path: Path) -> None:
     """Its curves end before that epoch, its computation does not."""
-    settled = experiments.plan("mnist", "none", "smoke", 1, "cpu")
-    from cosnorm.experiments.running import Running
-
-    running = Running(settled, None)
-    running.dataset, running.missing = experiments.planning.load_data(settled), settled.runs
+    planned = experiments.plan("mnist", "none", "smoke", 1, "cpu")
+    runner = Runner(planned, None)
+    runner.dataset, runner.missing = load_data(planned), planned.runs
     curves = Curves([1.0], [5], [1.0], [3], diverged_epoch=2)
-    assert running.record(0, curves).provenance["contributions"][0]["epochs"] == [1, 2]
+    assert runner.record(0, curves).provenance["contributions"][0]["epochs"] == [1, 2]
 
 
 def test_a_state_without_a_checkpoint_is_no_contribution(tmp_path: Path) -> None:
-    kept = KeptRun(CheckpointFile(tmp_path / "none-seed0.json", {}, 0), Contributions(torch.device("cpu")))
+    kept = RunCheckpoint(
+        CheckpointFile(tmp_path / "none-seed0.json", {}, 0), Contributions(torch.device("cpu"))
+    )
     assert kept.load() is None
     kept.save(lambda: {"epoch": 3})
-    again = KeptRun(kept.file, Contributions(torch.device("cpu")))
+    again = RunCheckpoint(kept.file, Contributions(torch.device("cpu")))
     assert again.load() == {"epoch": 3}
     assert [entry["epochs"] for entry in again.contributions.until(7)] == [[1, 7]]

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cosnorm import experiments, record
-from cosnorm.experiments import running
-from cosnorm.experiments.claiming import Claim
+from cosnorm.experiments import runner
+from cosnorm.experiments.checkpoint import RunLock
 from cosnorm.record import Record, RecordError, path_of, read
 
 HERE = Path(__file__).parent
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_again(
     if fault == "stale":
         shutil.copy(interrupted_other_seed(tmp_path / "other"), checkpoint)
     elif fault == "another torch":
-        monkeypatch.setattr("cosnorm.experiments.checkpoints.torch.__version__", "0.4.1")
+        monkeypatch.setattr("cosnorm.experiments.checkpoint.torch.__version__", "0.4.1")
     else:
         middle = len(content) // 2
         checkpoint.write_bytes(
@@ -146,7 +146,7 @@ def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(tmp_path: P
 def test_nothing_of_a_run_that_another_process_is_making_is_cleared_away(tmp_path: Path) -> None:
     run(records=tmp_path)
     path = path_of(tmp_path, "mnist", "smoke", "none", 0)
-    holder = Claim(path)
+    holder = RunLock(path)
     path.with_name(".none-seed0.json.78.part").touch()
     epochs_of(tmp_path)
     assert hidden(tmp_path) == [".none-seed0.json.78.part", ".none-seed0.lock"]
@@ -157,14 +157,14 @@ def test_a_run_of_another_process_is_waited_for(
     tmp_path: Path, whole: list[Record], monkeypatch: Any
 ) -> None:
     """The others are trained first; then the record that the other process wrote counts."""
-    monkeypatch.setattr(running, "WAIT_SECONDS", 0.01)
-    claim = Claim(path_of(tmp_path, "mnist", "smoke", "none", 0))
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.01)
+    lock = RunLock(path_of(tmp_path, "mnist", "smoke", "none", 0))
     told: list[Any] = []
 
     def wait(count: int) -> None:
         told.append(count)
         record.write(whole[0], tmp_path)
-        claim.release()
+        lock.release()
 
     records, trained = epochs_of(
         tmp_path, seeds=2, on_wait=wait, on_record=lambda r, present: told.append((r.seed, present))
@@ -179,9 +179,9 @@ def test_the_run_of_a_process_that_gave_up_is_taken_over(
     tmp_path: Path, whole: list[Record], monkeypatch: Any
 ) -> None:
     interrupted(tmp_path)
-    monkeypatch.setattr(running, "WAIT_SECONDS", 0.01)
-    claim = Claim(path_of(tmp_path, "mnist", "smoke", "none", 0))
-    records, trained = epochs_of(tmp_path, on_wait=lambda _: claim.release())
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.01)
+    lock = RunLock(path_of(tmp_path, "mnist", "smoke", "none", 0))
+    records, trained = epochs_of(tmp_path, on_wait=lambda _: lock.release())
     assert trained == list(range(7, 21)), "from the other's checkpoint"
     assert results(records) == results(whole)
 
@@ -216,10 +216,10 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
 LIMITED = """
 import resource, signal, sys
 from cosnorm._cli import plain
-from cosnorm.experiments import running
+from cosnorm.experiments import runner
 limit = int(sys.argv.pop(1))
-running.CHECKPOINT_SECONDS = 0
-run = running.run
+runner.CHECKPOINT_SECONDS = 0
+run = runner.run
 def limited(*arguments, on_epoch, **options):
     def watch(replica, curves):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from cosnorm import data, evidence, experiments, record
 from cosnorm._cli.app import app
-from cosnorm.experiments import Technique, choosing
-from cosnorm.experiments import rates as sweeps
+from cosnorm.experiments import Technique, choosing, fair
 from cosnorm.experiments.costing import AMOUNTS, run_operations
 from cosnorm.experiments.sharing import Place
 from cosnorm.training import train
@@ -147,12 +146,12 @@ def test_a_run_costs_what_its_replica_costs() -> None:
 def test_the_best_rate_is_that_of_the_fewest_held_out_errors(swept: Path) -> None:
     records = [record.read(path) for path in sorted(swept.rglob("*.json"))]
     assert choosing.best(records) == {"cosine": 0.3}, "neither diverged nor lucky in an early epoch"
-    assert choosing.chosen_rate("rates_newsgroups/short", "cosine") == 0.3
-    fair = experiments.get("fair_newsgroups")
-    assert fair.replica("cosine", "short", 0).learning_rate == 0.3
+    assert fair.chosen_rate("rates_newsgroups/short", "cosine") == 0.3
+    comparison = experiments.get("fair_newsgroups")
+    assert comparison.replica("cosine", "short", 0).learning_rate == 0.3
     better = record_of(Place("rates_newsgroups", "short", "cosine-at-0.1"), 0, (9, 9, 9, 9))
     record.write(better, swept)
-    assert fair.replica("cosine", "short", 0).learning_rate == 0.1, "new records count at once"
+    assert comparison.replica("cosine", "short", 0).learning_rate == 0.1, "new records count at once"
 
 
 @pytest.mark.parametrize(("scale", "norm"), [("short", "batch"), ("paper", "cosine")])
@@ -175,13 +174,11 @@ def test_a_sweep_never_sees_the_test_set() -> None:
             tried.setdefault(technique.norm, []).append(technique.learning_rate)
         grid = set.intersection(*map(set, tried.values()))
         assert len(grid) >= 8, "one grid for all"
-        assert {norm for norm, rates in tried.items() if set(rates) != grid} <= set(sweeps.FURTHER)
+        assert {norm for norm, rates in tried.items() if set(rates) != grid} <= set(fair.FURTHER)
         assert all(scale.validation > 0 for scale in experiment.scales.values())
     scale = dataclasses.replace(experiments.get("mnist").scales["short"], validation=0)
     with pytest.raises(ValueError, match="must hold out training examples"):
-        choosing.sweep(
-            experiments.get("mnist"), "open", "", {"short": scale}, {"none": Technique(None, "ours")}
-        )
+        fair.sweep(experiments.get("mnist"), "open", "", {"short": scale}, {"none": Technique(None, "ours")})
 
 
 def listed(*words: str) -> str:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from cosnorm import data, experiments, record
-from cosnorm.experiments.linear import CLASSIFIERS, EXPERIMENT, LinearFitter
-from cosnorm.experiments.recording import identity, settings_of
+from cosnorm.experiments.identity import identity, settings_of
+from cosnorm.experiments.linear import CLASSIFIERS, LINEAR, LinearFitter
 from cosnorm.record import Record
 
 
@@ -125,14 +125,14 @@ def test_what_has_a_record_is_not_fitted_again(
     )
     assert again == list(made.values())
     assert told == [True, True]
-    settled = experiments.plan("linear", "ridge", "smoke", 1, "cpu")
-    planned = settings_of(settled, settled.replica("ridge", 0))
+    linear = experiments.plan("linear", "ridge", "smoke", 1, "cpu")
+    planned = settings_of(linear.experiment, linear.scale, linear.replica("ridge", 0))
     assert identity(planned, 0) == identity(made["ridge"].settings, 0)
 
 
 def test_the_split_and_the_vectors_are_those_of_the_networks() -> None:
     networks = experiments.get("newsgroups")
-    for name, scale in EXPERIMENT.scales.items():
+    for name, scale in LINEAR.scales.items():
         theirs = networks.scales[name]
         assert (scale.dataset, scale.preparation, scale.validation) == (theirs.dataset, theirs.preparation, 0)
         assert scale.sizes == (theirs.sizes[0], theirs.sizes[-1])

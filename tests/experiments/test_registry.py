@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosnorm import data, evidence, experiments
-from cosnorm.experiments import Printed, Scale, cifar10, newsgroups, rates
+from cosnorm.experiments import Printed, Scale, choosing, fair, paper
 from cosnorm.networks import NORMS, WHOLE
 
 
@@ -72,9 +72,9 @@ def test_every_technique_gets_the_same_rates() -> None:
         else:
             assert key == "cosine_affine", "the only one with a learned scale and shift behind a cosine"
     assert set(tried) == set(experiments.get("relatives").techniques)
-    beyond = {key: tuple(found[len(rates.RATES) :]) for key, found in tried.items()}
-    assert {found[: len(rates.RATES)] for found in map(tuple, tried.values())} == {rates.RATES}
-    assert {key: more for key, more in beyond.items() if more} == rates.FURTHER
+    beyond = {key: tuple(found[len(choosing.RATES) :]) for key, found in tried.items()}
+    assert {found[: len(choosing.RATES)] for found in map(tuple, tried.values())} == {choosing.RATES}
+    assert {key: more for key, more in beyond.items() if more} == fair.FURTHER
     # Of the rest a dense layer cannot use one, and the others are parts or spatial forms of these.
     left = set(NORMS) - set(tried)
     assert left == {"instance", "group", "detach_mean", "detach_std"}
@@ -83,18 +83,18 @@ def test_every_technique_gets_the_same_rates() -> None:
 def test_rates_beyond_the_grid_are_not_chosen_from() -> None:
     records = evidence.load("rates", "smoke")
     chosen = experiments.get("relatives").choice("cosine", "smoke")
-    assert chosen.rates == len(rates.RATES)
+    assert chosen.rates == len(choosing.RATES)
     assert (
         chosen.rate
-        == rates.best([r for r in records if r.settings["learning_rate"] in rates.RATES])["cosine"]
+        == choosing.best([r for r in records if r.settings["learning_rate"] in choosing.RATES])["cosine"]
     )
 
 
 @pytest.mark.parametrize(
     ("name", "scale", "chosen"),
     [
-        ("rates_newsgroups", "smoke", newsgroups.RATES_SMALL),
-        ("rates_cifar10", "smoke", cifar10.RATES_SMALL),
+        ("rates_newsgroups", "smoke", paper.TEXT_RATES),
+        ("rates_cifar10", "smoke", paper.IMAGE_RATES),
     ],
 )
 def test_the_chosen_rates_are_those_of_the_fewest_validation_errors(
@@ -103,7 +103,7 @@ def test_the_chosen_rates_are_those_of_the_fewest_validation_errors(
     records, experiment = evidence.load(name, scale), experiments.get(name)
     assert len(records) == len(experiment.techniques) * experiment.scales[scale].seeds
     assert {r.settings["held_out"] for r in records} != {None}, "the test set may not choose"
-    assert rates.best(records) == chosen
+    assert choosing.best(records) == chosen
 
 
 @pytest.mark.parametrize(("epochs", "tail"), [(1, 1), (3, 1), (20, 5), (199, 49), (200, 50), (1000, 50)])

@@ -9,7 +9,7 @@ import pytest
 from synthetic import record_of
 
 from cosnorm import evidence, experiments, record
-from cosnorm.experiments import running, sharing
+from cosnorm.experiments import runner, sharing
 from cosnorm.experiments.registry import tail
 from cosnorm.experiments.sharing import Place, find, home, needed, places, served, view
 from cosnorm.record import Record, RecordError, read, write
@@ -116,24 +116,23 @@ def test_a_run_is_trained_once_and_written_at_home(tmp_path: Path) -> None:
 def test_runs_that_are_one_are_trained_once_within_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cosnorm.experiments import mnist
+    from cosnorm.experiments import paper
 
     twin = dataclasses.replace(
-        mnist.EXPERIMENT,
+        paper.MNIST,
         techniques={
-            **mnist.EXPERIMENT.techniques,
-            "none-twin": dataclasses.replace(mnist.EXPERIMENT.techniques["none"], norm="none"),
+            **paper.MNIST.techniques,
+            "none-twin": dataclasses.replace(paper.MNIST.techniques["none"], norm="none"),
         },
         scales={
             "smoke": dataclasses.replace(
-                mnist.EXPERIMENT.scales["smoke"],
-                rates={**mnist.EXPERIMENT.scales["smoke"].rates, "none-twin": 0.5},
+                paper.MNIST.scales["smoke"],
+                rates={**paper.MNIST.scales["smoke"].rates, "none-twin": 0.5},
             )
         },
     )
-    monkeypatch.setattr(mnist, "EXPERIMENT", twin)
+    monkeypatch.setattr(paper, "MNIST", twin)
     sharing._known.cache_clear()
-    sharing._settled.cache_clear()
     try:
         seen: list[int] = []
         waited: list[int] = []
@@ -153,7 +152,6 @@ def test_runs_that_are_one_are_trained_once_within_one_command(
         assert other.stored == one.name == "mnist/smoke/none-seed0"
     finally:
         sharing._known.cache_clear()
-        sharing._settled.cache_clear()
 
 
 def test_an_interrupted_run_goes_on_under_another_name(tmp_path: Path) -> None:
@@ -303,13 +301,27 @@ def test_a_place_that_is_taken_is_an_error_that_says_how_to_proceed(tmp_path: Pa
     )
     assert len(new.curves["test_error"]) == 20
     assert read(path).curves == new.curves
-    aside = tmp_path / running.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json"
+    aside = tmp_path / runner.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json"
     assert read(aside) == old, "a records folder of its own"
-    assert ("mnist", "smoke") in evidence.available(tmp_path / running.SUPERSEDED)
+    assert ("mnist", "smoke") in evidence.available(tmp_path / runner.SUPERSEDED)
     assert evidence.available(tmp_path)["mnist", "smoke"] == 1
     write(old, tmp_path)
     experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path, supersede=True)
-    assert (tmp_path / f"{running.SUPERSEDED}-2" / "mnist" / "smoke" / "cosine-seed0.json").exists()
+    assert (tmp_path / f"{runner.SUPERSEDED}-2" / "mnist" / "smoke" / "cosine-seed0.json").exists()
+
+
+def test_a_record_that_shares_a_file_can_be_superseded(tmp_path: Path) -> None:
+    old = earlier(MNIST, 0, 10)
+    path = write(old, tmp_path)
+    record.pack(tmp_path)
+    assert find(needed(MNIST, 0), tmp_path) is None
+    with pytest.raises(RecordError, match="add --supersede"):
+        experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path)
+    (new,) = experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path, supersede=True)
+    assert read(path) == new
+    assert read(tmp_path / runner.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json") == old
+    record.pack(tmp_path)
+    assert evidence.load("mnist", "smoke", tmp_path) == [new]
 
 
 def test_finding_out_is_cheap() -> None:
