@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from cosnorm import evidence, plots, register
@@ -50,9 +51,10 @@ def files(root: Path) -> dict[Path, str | Drawing]:
     return {PATH: text(judgements, root), **drawn}
 
 
-def judged(folder: Path | None = None) -> list[Judgement]:
-    """The whole register, judged."""
-    return [register.judge(point, folder) for point in register.POINTS]
+@cache
+def judged() -> tuple[Judgement, ...]:
+    """The whole register, judged; that takes a while, so it is done once."""
+    return tuple(register.judge(point) for point in register.POINTS)
 
 
 def drawing(judgement: Judgement, folder: Path | None = None) -> Drawing:

@@ -95,7 +95,7 @@ def test_links_of_the_ledger_name_anchors_and_files_that_exist(
 
 @pytest.fixture(scope="module")
 def judgements() -> list[Judgement]:
-    return register_page.judged()
+    return list(register_page.judged())
 
 
 @pytest.fixture(scope="module")
