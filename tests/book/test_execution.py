@@ -38,7 +38,6 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_executing_again_changes_nothing(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSNORM_DATA", "/somewhere")
     monkeypatch.setenv("COSNORM_SCALE", "paper")
@@ -76,7 +75,6 @@ COMPARED = {
 }
 
 
-@pytest.mark.slow
 def test_nbval_compares_results_and_not_times(root: Path, tmp_path: Path) -> None:
     """As `make test` does, with the project's own rules."""
     for name, (stored, now, lax, tags, _) in COMPARED.items():
@@ -119,7 +117,6 @@ def test_a_configuration_changes_only_what_it_names_and_applies_only_where_that_
     assert matrix.applies("AVX2", {}) == X86
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not X86, reason="older processors are imitated on x86 only")
 def test_a_cell_that_differs_on_an_older_processor_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
