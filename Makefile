@@ -1,6 +1,6 @@
 # The commands of the project. Each does its own set-up the first time and nothing the second time.
 #
-#     make book        build the site            make test        run every test
+#     make book        build the site            make test        run the tests
 #     make help        all of them
 #
 # Another Python:    make book PYTHON=python3.12
@@ -22,7 +22,7 @@ SITE := _build/html
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
 
-.PHONY: help book pdf test matrix execute lint format bench check release-files set-url clean
+.PHONY: help book pdf test test-slow matrix execute lint format bench check release-files set-url clean
 
 help: ## Show this list
 	@echo "make COMMAND, where COMMAND is one of"
@@ -41,21 +41,22 @@ pdf: $(INSTALLED) ## Print the whole book to _build/html/cosnorm.pdf (needs Chro
 	@$(BIN)/python -m tools.pdf
 	@$(MAKE) --no-print-directory book
 
-test: $(INSTALLED) ## Run every test, the chapters included
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
-	    --nbval-sanitize-with tests/nbval-sanitize.cfg -q $(if $(MAKE_TERMOUT),,--color=no) $(PYTEST_ARGS) tests book
-	@echo "All tests passed."
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -q $(if $(MAKE_TERMOUT),,--color=no)
+
+test: $(INSTALLED) ## Run the tests, the chapters included, but for the slow ones
+	@$(PYTEST) -m "not slow" --nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST_ARGS) tests book
+	@echo "All tests but the slow ones passed."
+
+test-slow: $(INSTALLED) ## Run the slow tests: the site in a browser, Colab, killed runs, the printed book if there is one
+	@$(PYTEST) -m slow $(PYTEST_ARGS) tests
+	@echo "The slow tests passed."
 
 matrix: $(INSTALLED) ## Run the chapters as other processors would (CHAPTERS="..." for some, ONLY=SSE4.1 for one)
 	@$(BIN)/python -m tools.matrix --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)") $(CHAPTERS)
 
-execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write checked-equations.md
+execute: $(INSTALLED) ## Run the chapters (CHAPTERS="book/02-...ipynb" for some), store outputs, write the generated pages
 	@$(BIN)/python -m tools.notebooks execute $(CHAPTERS)
-	@$(BIN)/python -m tools.notebooks equations
 	@$(BIN)/python -m tools.notebooks pages
-	@$(BIN)/python -m tools.mnist_figure
-	@$(BIN)/python -m tools.playground_figure
-	@$(BIN)/python -m tools.site_identity
 
 check: $(INSTALLED) ## Say what is wrong with the stored chapters, in a second or two
 	@$(BIN)/python -m tools.notebooks check

@@ -17,13 +17,12 @@ from tools import chapters, comparison, stored_results
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have each cell compared by the rules of tools/comparison.py, and begin with what takes long."""
+    """Have each cell compared by the rules of tools/comparison.py, and begin with the chapters."""
     for item in items:
         if isinstance(item, IPyNbCell):
             compare_by_rules(item)
-    # Workers take whole files in this order: what takes long goes first, or one worker waits for the other.
-    long = {item.path for item in items if isinstance(item, IPyNbCell) or item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    # Workers take whole files in this order: what takes longest goes first, or one waits for the other.
+    items.sort(key=lambda item: not isinstance(item, IPyNbCell))
 
 
 def compare_by_rules(cell: IPyNbCell) -> None:

@@ -22,7 +22,6 @@ from typing import Any
 
 import pybtex.database
 import typer.cli
-import yaml
 from docutils import nodes
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
@@ -44,44 +43,37 @@ def commands() -> str:
     return html.unescape(re.sub(r"\*\*Commands\*\*:.*?(?=^## )", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
-def citation(root: Path = repository.ROOT) -> dict[str, Any]:
-    """What CITATION.cff says."""
-    return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-
-
 def release(root: Path = repository.ROOT) -> str:
     """The version a reader cites, in words."""
-    cited = citation(root)
+    cited = repository.citation(root)
     date = cited.get("date-released")
     return f"version {cited['version']}" + (f" of {date}" if date else ", not released yet")
 
 
 def bibtex(root: Path = repository.ROOT) -> str:
     """BibTeX entry of the book and the package, from CITATION.cff."""
-    cited = citation(root)
-    fields = {
-        "title": f"{{{cited['title']}}}",
-        "url": cited["url"],
-        "note": f"Book and software, {release(root)}",
-    }
+    cited = repository.citation(root)
+    note = f"Book and software, {release(root)}"
+    fields = {"title": f"{{{cited['title']}}}", "url": cited["url"], "note": note}
     if "date-released" in cited:
         fields["year"] = str(cited["date-released"])[:4]
-    authors = [f"{{{author['name']}}}" for author in cited["authors"]]
-    people = {"author": [pybtex.database.Person(name) for name in authors]}
-    entry = pybtex.database.Entry("misc", fields, persons=people)
-    return pybtex.database.BibliographyData({"cosnorm": entry}).to_string("bibtex").strip()
+    authors = [pybtex.database.Person(f"{{{author['name']}}}") for author in cited["authors"]]
+    return _entry("cosnorm", pybtex.database.Entry("misc", fields, persons={"author": authors}))
 
 
 def paper() -> str:
     """BibTeX entry of the paper, from the book's own bibliography."""
-    entry = pybtex.database.parse_file(repository.ROOT / "references.bib").entries[PAPER]
-    return pybtex.database.BibliographyData({PAPER: entry}).to_string("bibtex").strip()
+    return _entry(PAPER, pybtex.database.parse_file(repository.ROOT / "references.bib").entries[PAPER])
+
+
+def _entry(key: str, entry: pybtex.database.Entry) -> str:
+    return pybtex.database.BibliographyData({key: entry}).to_string("bibtex").strip()
 
 
 def record(root: Path = repository.ROOT) -> str:
     """How to cite a record, shown on the first one of a figure that every reader has seen."""
     path = min(evidence.PACKAGE_RECORDS.glob("mnist/short/*.json"))
-    cited, name = citation(root), path.relative_to(evidence.PACKAGE_RECORDS).as_posix()
+    cited, name = repository.citation(root), path.relative_to(evidence.PACKAGE_RECORDS).as_posix()
     authors = " and ".join(author["name"] for author in cited["authors"])
     total = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"{authors}, {cited['title']},\n{release(root)}, {cited['url']},\nrecord {name},\nSHA-256 {total}"
@@ -113,21 +105,17 @@ TEXTS: dict[str, Callable[[], str]] = {
 
 def fill(app: Any, docname: str, source: list[str]) -> None:
     """Put the texts in place of their marks."""
-
-    def made(match: re.Match[str]) -> str:
-        return TEXTS[match[1]]() if match[1] in TEXTS else reference(*match[1].split())
-
-    source[0] = _MARK.sub(made, source[0])
+    source[0] = _MARK.sub(lambda m: TEXTS[m[1]]() if m[1] in TEXTS else reference(*m[1].split()), source[0])
 
 
 def name_solutions(app: Any, doctree: nodes.document) -> None:
     """Give the solution of the exercise ``ex-...`` the label ``solution-ex-...``."""
-    labels = app.env.domains["std"]
+    domain = app.env.domains["std"]
     for node in doctree.findall(solution_node):
         name = f"solution-{node['target_label']}"
         node["ids"].append(name)
-        for known in (labels.labels, labels.anonlabels):
-            known[name] = (app.env.docname, name, "Solution")[: 3 if known is labels.labels else 2]
+        domain.labels[name] = (app.env.docname, name, "Solution")
+        domain.anonlabels[name] = (app.env.docname, name)
 
 
 # -- API reference -------------------------------------------------------------------------------------
@@ -175,7 +163,7 @@ def comment(package: str, name: str) -> list[str]:
     return []
 
 
-def mend(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def fix_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Give a constant its own comment, not the docstring of its type, and keep colons in sentences.
 
     Napoleon takes what stands before a colon in the first line for a type, so the first line is a comment.
@@ -191,7 +179,7 @@ def mend(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str
 _UNWRITTEN = re.compile(r"= <(?!=)(?:[^<>]|<[^<>]*>)*>")
 
 
-def made_by_readers(kind: type) -> bool:
+def is_constructible(kind: type) -> bool:
     """Whether a class can be made, from types that are there when the program runs."""
     try:
         typing.get_type_hints(kind.__init__)
@@ -204,7 +192,7 @@ def plain_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
     """A signature with ``...`` for the defaults that have no literal, and none for what nobody makes."""
-    if what == "class" and not made_by_readers(obj):
+    if what == "class" and not is_constructible(obj):
         return "", returned
     return signature and _UNWRITTEN.sub("= ...", signature), returned
 
@@ -249,5 +237,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-skip-member", skip_defaults)
-    app.connect("autodoc-process-docstring", mend, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", fix_docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

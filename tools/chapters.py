@@ -1,4 +1,4 @@
-"""Chapters as files: reading them, the digest that says whether outputs are fresh, and their labels."""
+"""Chapters as files: how they are read, their exercises and labels, and the digest of their sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -29,9 +30,15 @@ from cosnorm import plots
 
 plots.use_book_style()"""
 
-_OPTION_LABEL = re.compile(r"^\s*:(?:label|name):\s*(\S+)\s*$", re.MULTILINE)
-_DOLLAR_LABEL = re.compile(r"\$\$\s*\(([\w-]+)\)\s*$", re.MULTILINE)
-_TARGET = re.compile(r"^\(([\w-]+)\)=\s*$", re.MULTILINE)
+_LABELS = (
+    re.compile(r"^\s*:(?:label|name):\s*(\S+)\s*$", re.MULTILINE),  # an option of a directive
+    re.compile(r"\$\$\s*\(([\w-]+)\)\s*$", re.MULTILINE),  # a formula between dollar signs
+    re.compile(r"^\(([\w-]+)\)=\s*$", re.MULTILINE),  # a target
+)
+_EXERCISE = re.compile(
+    r"^(`{3,})\{(exercise|solution)(?:-start)?\} *(.*?)\n(.*?)^\1 *$", re.MULTILINE | re.DOTALL
+)
+_OPTION = re.compile(r"^:(\w+): *(.*)\n", re.MULTILINE)
 
 
 def chapters(root: Path = repository.ROOT) -> list[Path]:
@@ -40,18 +47,12 @@ def chapters(root: Path = repository.ROOT) -> list[Path]:
 
 
 def pages(root: Path = repository.ROOT) -> list[Path]:
-    """Paths of all pages of the book that a person writes: chapters and Markdown pages."""
+    """Paths of all pages of the book: chapters and Markdown pages."""
     return chapters(root) + sorted((root / "book").glob("*.md"))
 
 
 def read(path: Path) -> NotebookNode:
-    """Read a chapter.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a notebook of format 4.5 or later (the first with cell ids).
-    """
+    """Read a chapter; a ValueError says what is wrong with a file that is no notebook with cell ids."""
     text = path.read_text(encoding="utf-8")
     try:
         content = json.loads(text)
@@ -82,21 +83,23 @@ def texts_are_compared(notebook: NotebookNode, cell: NotebookNode) -> bool:
     return not lax or "nbval-check-output" in tags
 
 
+def figure_name(cell: NotebookNode) -> str | None:
+    """The label of the figure that a code cell draws."""
+    return cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+
+
+def prose(notebook: NotebookNode) -> str:
+    """All Markdown cells of a chapter."""
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
 def markdown(path: Path) -> str:
     """All prose of a page: the Markdown cells of a chapter, or the whole of a Markdown page."""
-    if path.suffix == ".md":
-        return path.read_text(encoding="utf-8")
-    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    return path.read_text(encoding="utf-8") if path.suffix == ".md" else prose(read(path))
 
 
 def title(path: Path) -> str:
-    """Title of a page: the text of its first heading.
-
-    Raises
-    ------
-    ValueError
-        If the page has no heading of the first level.
-    """
+    """Title of a page: the text of its first heading of the first level."""
     match = re.search(r"^# +(.+)$", markdown(path), re.MULTILINE)
     if match is None:
         raise ValueError(f"{path.name} has no line that starts with '# '")
@@ -106,6 +109,39 @@ def title(path: Path) -> str:
 def bootstrap(root: Path = repository.ROOT) -> str:
     """Source of the bootstrap cell, with the repository's address in it."""
     return BOOTSTRAP.format(address=repository.address(root))
+
+
+# -- exercises and labels ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise of a chapter: a label such as ``ex-03-natural``, and title and text in Markdown."""
+
+    label: str
+    title: str
+    text: str
+
+
+def exercises(text: str) -> tuple[list[Exercise], list[str]]:
+    """The exercises in the prose of a chapter, and the labels that its solutions name, both in order."""
+    found, solved = [], []
+    for _, kind, argument, body in _EXERCISE.findall(text):
+        if kind == "exercise":
+            label = dict(_OPTION.findall(body)).get("label", "")
+            found.append(Exercise(label, argument, _OPTION.sub("", body).strip()))
+        else:
+            solved.append(argument.strip())
+    return found, solved
+
+
+def labels(path: Path) -> Iterator[str]:
+    """Every label a page defines: of equations, figures, theorems, exercises and headings; with repeats."""
+    text = markdown(path)
+    for pattern in _LABELS:
+        yield from pattern.findall(text)
+    if path.suffix == ".ipynb":
+        yield from filter(None, map(figure_name, code_cells(read(path))))
 
 
 # -- digests -------------------------------------------------------------------------------------------
@@ -122,12 +158,9 @@ def matches(pattern: str, root: Path = repository.ROOT) -> list[Path]:
 
 
 def record_files(notebook: NotebookNode, root: Path = repository.ROOT) -> list[Path]:
-    """Record files a chapter says it reads (``metadata.cosnorm.records``: patterns under cosnorm/records).
+    """Record files that a chapter says it reads (``metadata.cosnorm.records``).
 
-    Raises
-    ------
-    ValueError
-        If a pattern matches no file: the chapter would be drawn from nothing.
+    A pattern that matches no file is a ValueError, because the chapter would be drawn from nothing.
     """
     found: set[Path] = set()
     for pattern in patterns(notebook):
@@ -144,45 +177,11 @@ def digest(notebook: NotebookNode, root: Path = repository.ROOT) -> str:
     Outputs stored beside another digest are stale. The repository's address counts as one fixed word, so
     that ``set-url`` makes nothing stale.
     """
-    total = hashlib.sha256()
+    total, address = hashlib.sha256(), repository.address(root)
     for cell in code_cells(notebook):
-        source = cell.source.replace(repository.address(root), "{address}").encode()
+        source = cell.source.replace(address, "{address}").encode()
         total.update(b"cell %d\n" % len(source) + source)
     for path in record_files(notebook, root):
         name, content = path.relative_to(root).as_posix().encode(), record.content_of(path)
         total.update(b"record %s %d\n" % (name, len(content)) + content)
     return total.hexdigest()
-
-
-# -- labels --------------------------------------------------------------------------------------------
-
-
-def labels(path: Path) -> Iterator[str]:
-    """Every label a page defines: of equations, figures, theorems, exercises and headings; with repeats."""
-    text = markdown(path)
-    for pattern in (_OPTION_LABEL, _DOLLAR_LABEL, _TARGET):
-        yield from pattern.findall(text)
-    if path.suffix == ".ipynb":
-        for cell in code_cells(read(path)):
-            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-            if name:
-                yield name
-
-
-def equation_labels(root: Path = repository.ROOT) -> dict[str, Path]:
-    """Page of every labelled equation, in the order of the book.
-
-    Raises
-    ------
-    ValueError
-        If two equations carry one label.
-    """
-    found: dict[str, Path] = {}
-    for path in pages(root):
-        for label in labels(path):
-            if not label.startswith("eq-"):
-                continue
-            if label in found:
-                raise ValueError(f"equation {label} is labelled in {found[label].name} and in {path.name}")
-            found[label] = path
-    return found

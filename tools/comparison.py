@@ -51,27 +51,18 @@ def differences(
 ) -> list[str]:
     """Sentences that say where the outputs of one cell differ; none if they say the same.
 
-    Parameters
-    ----------
-    stored, new
-        Outputs in the notebook format, streams already joined.
-    sanitize
-        Replaces what differs between two runs of the same code, such as times.
-    texts
-        Whether texts are compared, or figures alone.
-    figures
-        What is compared of figures: what is drawn in which axes and the axes' labels ("outline"), all other
-        texts besides ("texts"), or ticks, coordinates and colors besides ("everything").
+    `sanitize` replaces what differs between two runs of the same code, such as times. Without `texts`, only
+    figures are compared. Of figures, "outline" compares what is drawn in which axes and the axes' labels,
+    "texts" all other texts as well, and "everything" also ticks, coordinates and colors.
     """
     before, after = _by_kind(stored), _by_kind(new)
     found: list[str] = []
     for kind in sorted(before.keys() | after.keys()):
         if kind in NEVER_COMPARED or not (texts or kind == FIGURE):
             continue
-        if len(before[kind]) != len(after[kind]):
-            found.append(
-                f"{len(before[kind])} outputs of the kind {kind} are stored, and there are {len(after[kind])}"
-            )
+        count, recount = len(before[kind]), len(after[kind])
+        if count != recount:
+            found.append(f"{count} outputs of the kind {kind} are stored, and there are {recount}")
             continue
         for old, now in zip(before[kind], after[kind], strict=True):
             if kind == FIGURE:
@@ -102,18 +93,11 @@ def _by_kind(outputs: Sequence[Output]) -> defaultdict[str, list[str]]:
 def same_text(stored: str, new: str) -> bool:
     """Whether two texts agree in every word, and in every number up to rounding.
 
-    Runs of spaces count as one, because a number that is a digit longer takes a space from a column.
-
-    Examples
-    --------
-    >>> same_text("loss  0.25 after 3 epochs", "loss -0.26 after 3 epochs")
-    False
-    >>> same_text("loss  0.25 after 3 epochs", "loss  0.26 after 3 epochs")
-    True
-    >>> same_text("loss  0.25 after 3 epochs", "loss  0.25 after 4 epochs")
-    False
+    "loss  0.25 after 3 epochs" agrees with 0.26, but not with -0.26 or after 4 epochs. Runs of spaces count
+    as one, because a number that is a digit longer takes a space from a column.
     """
-    if _words(stored) != _words(new):
+    words, others = (_NUMBER.sub(" \0 ", text).split() for text in (stored, new))
+    if words != others:
         return False
     pairs = zip(_NUMBER.findall(stored), _NUMBER.findall(new), strict=True)
     return all(_close(old, now) for old, now in pairs)
@@ -124,15 +108,10 @@ def numbers(text: str) -> list[Decimal]:
     return [_value(number) for number in _NUMBER.findall(text)]
 
 
-def _words(text: str) -> list[str]:
-    """What stands between the numbers; each number leaves a mark."""
-    return _NUMBER.sub(" \0 ", text).split()
-
-
 def _close(stored: str, new: str) -> bool:
     """Whether two printed numbers may be one number, rounded differently."""
     old, now = _value(stored), _value(new)
-    fractions = [number for text, number in ((stored, old), (new, now)) if not _is_whole(text)]
+    fractions = [number for text, number in ((stored, old), (new, now)) if re.search("[.eE]", text)]
     if not fractions:
         return old == now
     unit = min(_last_place(number) for number in fractions)
@@ -141,10 +120,6 @@ def _close(stored: str, new: str) -> bool:
 
 def _value(text: str) -> Decimal:
     return Decimal(text.replace(",", "").replace("\u2212", "-"))
-
-
-def _is_whole(text: str) -> bool:
-    return not re.search(r"[.eE]", text)
 
 
 def _last_place(number: Decimal) -> Decimal:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import chapters, repository
+from tools.pages import Page
 
-PAGE = Path("book") / "checked-equations.md"
+PATH = Path("book") / "checked-equations.md"
 
 _HEAD = """\
 # Checked equations
@@ -25,39 +26,35 @@ does a test that names an equation the book does not have. This page is written 
 
 @dataclass(frozen=True, order=True)
 class Verification:
-    """One test and the equation it verifies.
-
-    Attributes
-    ----------
-    label
-        The equation's label, such as ``eq-cosine``.
-    file
-        The test's file, relative to the root of the repository.
-    test
-        The test's name, ``TestClass::test_name`` for a method.
-    """
+    """A test and the equation it verifies: label, file below the root, ``TestClass::test_name``."""
 
     label: str
     file: Path
     test: str
 
 
-def verifications(root: Path = repository.ROOT) -> list[Verification]:
-    """All tests marked ``@pytest.mark.equation("label", ...)``, read from the source without running it.
+def equation_labels(root: Path = repository.ROOT) -> dict[str, Path]:
+    """Page of every labelled equation, in the order of the book; a label used twice is a ValueError."""
+    found: dict[str, Path] = {}
+    for path in chapters.pages(root):
+        for label in chapters.labels(path):
+            if label.startswith("eq-"):
+                if label in found:
+                    raise ValueError(
+                        f"equation {label} is labelled in {found[label].name} and in {path.name}"
+                    )
+                found[label] = path
+    return found
 
-    Raises
-    ------
-    ValueError
-        If a mark has an argument that is not a plain string.
-    """
+
+def verifications(root: Path = repository.ROOT) -> list[Verification]:
+    """All tests marked ``@pytest.mark.equation("label", ...)``, read from the source without running it."""
     found: list[Verification] = []
     for path in sorted((root / "tests").rglob("test_*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        found += [
-            Verification(label, path.relative_to(root), name)
-            for name, node in _tests(tree)
-            for label in _marks(node, path)
-        ]
+        text = path.read_text(encoding="utf-8")
+        if "mark.equation" in text:
+            for name, node in _tests(ast.parse(text, filename=str(path))):
+                found += [Verification(label, path.relative_to(root), name) for label in _marks(node, path)]
     return sorted(found)
 
 
@@ -85,48 +82,34 @@ def _marks(node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[str]:
 
 
 def problems(root: Path = repository.ROOT) -> list[str]:
-    """What is wrong between the book's equations, the tests and the generated page; empty when nothing is."""
-    equations = chapters.equation_labels(root)
+    """What is wrong between the book's equations, the tests and the generated page; none if nothing is."""
+    defined = equation_labels(root)
     checked = {verification.label for verification in verifications(root)}
     found = [
         f"{path.name}: equation {label} has no test; mark one with @pytest.mark.equation({label!r})"
-        for label, path in equations.items()
+        for label, path in defined.items()
         if label not in checked
     ]
-    found += [
-        f"a test is marked with {label!r}, which no page defines"
-        for label in sorted(checked - set(equations))
-    ]
-    path = root / PAGE
-    if not path.exists() or path.read_text(encoding="utf-8") != page(root):
-        found.append(f"{PAGE} is stale: run `make execute`, or `python -m tools.notebooks equations`")
-    return found
+    unknown = sorted(checked - set(defined))
+    found += [f"a test is marked with {label!r}, which no page defines" for label in unknown]
+    return found + PAGE.problems(root)
 
 
-def page(root: Path = repository.ROOT) -> str:
-    """Text of `book/checked-equations.md`: for each page of the book its equations, for each its tests."""
-    tests: dict[str, list[Verification]] = {}
-    for verification in verifications(root):
-        tests.setdefault(verification.label, []).append(verification)
+def text(root: Path) -> str:
+    """Text of the page: for each page of the book its equations, and for each equation its tests."""
+    tests: dict[str, list[str]] = {}
+    for one in verifications(root):
+        words = one.test.rsplit("::", 1)[-1].removeprefix("test_").removeprefix("Test").replace("_", " ")
+        link = f": [{words}]({repository.file_address(one.file, root)}), in `{one.file.name}`\n"
+        tests.setdefault(one.label, []).append(link)
     parts, current = [_HEAD], None
-    for label, path in chapters.equation_labels(root).items():
+    for label, path in equation_labels(root).items():
         if path != current:
             parts.append(f"## {chapters.title(path)}\n\n")
             current = path
-        links = "".join(f": {_link(item, root)}\n" for item in tests.get(label, [])) or ": no test yet\n"
+        links = "".join(tests.get(label, [": no test yet\n"]))
         parts.append(f"{{eq}}`{label}`\n{links}\n")
     return "".join(parts).rstrip("\n") + "\n"
 
 
-def _link(verification: Verification, root: Path) -> str:
-    """Markdown link to a test in the repository, named in words."""
-    target = f"{repository.address(root)}/blob/{repository.branch(root)}/{verification.file.as_posix()}"
-    words = verification.test.rsplit("::", 1)[-1].removeprefix("test_").removeprefix("Test").replace("_", " ")
-    return f"[{words}]({target}), in `{verification.file.name}`"
-
-
-def write_page(root: Path = repository.ROOT) -> Path:
-    """Write the page and return its path."""
-    path = root / PAGE
-    path.write_text(page(root), encoding="utf-8")
-    return path
+PAGE = Page("equations", lambda root: {PATH: text(root)})

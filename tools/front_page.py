@@ -1,11 +1,10 @@
-"""Write what the book's first page shows: its picture, from real digits, and the ledger's verdicts.
+"""What the book's first page shows: its picture, from real digits, the ledger's verdicts, and a figure.
 
-python -m tools.front_page   write book/_generated/front.md and the drawings it shows
+The figure, of test errors on MNIST, is in the README as well.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -15,17 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cosnorm import claims, data, plots
+from cosnorm import claims, data, evidence, experiments, plots
 from cosnorm.claims import Ledger
 from cosnorm.functional import cosine_linear
-from tools import ledger_page, repository
+from tools import ledger_page
+from tools.pages import Drawing, Page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PAGE = Path("book") / "_generated" / "front.md"
-DRAWINGS = Path("book") / "_static"
+PATH = Path("book") / "_generated" / "front.md"
+STATIC = Path("book") / "_static"
+MNIST = STATIC / "mnist-test-error.svg"
+EXPERIMENT, SCALE = "mnist", "short"  # of the figure
 DIGIT = 0  # the digit that the unit looks for
 PANELS = ("dot", "cosine")
 
@@ -49,34 +51,18 @@ THEMES = (
 
 
 @dataclass(frozen=True)
-class Looking:
-    """One unit that looks for one digit, and what it says of the test images.
+class Detector:
+    """One unit that looks for one digit, and its output for every test image."""
 
-    Attributes
-    ----------
-    images
-        Test images, one a row.
-    digits
-        What each image shows.
-    wanted
-        Whether that is the digit looked for.
-    lengths
-        Of the images.
-    dot
-        Dot products with the weights, divided by the weights' length alone.
-    cosine
-        Cosines, from the package's layer.
-    """
-
-    images: np.ndarray
-    digits: np.ndarray
-    wanted: np.ndarray
-    lengths: np.ndarray
-    dot: np.ndarray
-    cosine: np.ndarray
+    images: np.ndarray  # one per row
+    digits: np.ndarray  # what each image shows
+    wanted: np.ndarray  # whether that is the digit looked for
+    lengths: np.ndarray  # of the images
+    dot: np.ndarray  # dot products with the weights, divided by the weights' length alone
+    cosine: np.ndarray  # from the package's layer
 
     def output(self, panel: str) -> np.ndarray:
-        """What the unit says: one number an image."""
+        """The output of the unit for every image."""
         return self.dot if panel == "dot" else self.cosine
 
     def threshold(self, panel: str) -> float:
@@ -99,7 +85,7 @@ class Looking:
 
 
 @cache
-def looking(digit: int = DIGIT) -> Looking:
+def detector(digit: int = DIGIT) -> Detector:
     """A unit whose weights are the mean training image of a digit, shown every test image."""
     digits = data.load("digits")
     train = np.asarray(digits.train_inputs, dtype=np.float64).reshape(len(digits.train_inputs), -1)
@@ -108,7 +94,7 @@ def looking(digit: int = DIGIT) -> Looking:
     cosine = cosine_linear(torch.from_numpy(images), torch.from_numpy(weights)[None]).numpy()[:, 0]
     dot = images @ weights / np.linalg.norm(weights)
     shown = np.asarray(digits.test_targets)
-    return Looking(images, shown, shown == digit, np.linalg.norm(images, axis=1), dot, cosine)
+    return Detector(images, shown, shown == digit, np.linalg.norm(images, axis=1), dot, cosine)
 
 
 # -- the picture ---------------------------------------------------------------------------------------
@@ -128,7 +114,7 @@ def draw_panel(axes: Axes, panel: str, theme: Theme) -> None:
     The plane is spanned by the weights, which point to the right, and by the image, so the horizontal
     coordinate is what the unit says: the dot product in one half, the cosine in the other.
     """
-    seen = looking()
+    seen = detector()
     axes.set_facecolor("none")
     radius = 1.0 if panel == "cosine" else float(seen.lengths.max())
     x = seen.output(panel)
@@ -144,7 +130,7 @@ def draw_panel(axes: Axes, panel: str, theme: Theme) -> None:
     _frame(axes, seen, panel, radius, theme)
 
 
-def _arcs(axes: Axes, seen: Looking, panel: str, theme: Theme) -> None:
+def _arcs(axes: Axes, seen: Detector, panel: str, theme: Theme) -> None:
     """The circles on which the shortest and the longest image lie; one circle for all cosines."""
     angles = np.linspace(0, np.pi / 2, 91)
     radii = {1.0} if panel == "cosine" else {seen.lengths.min(), seen.lengths.max()}
@@ -154,7 +140,7 @@ def _arcs(axes: Axes, seen: Looking, panel: str, theme: Theme) -> None:
 
 def _thumbnail(
     axes: Axes,
-    seen: Looking,
+    seen: Detector,
     index: int,
     point: tuple[float, float],
     radius: float,
@@ -166,46 +152,25 @@ def _thumbnail(
     center = (left * radius, (bottom + side / 2) * radius)
     axes.plot([point[0], center[0]], [point[1], center[1]], color=color, linewidth=0.9, zorder=3)
     axes.scatter([point[0]], [point[1]], s=60, facecolors="none", edgecolors=theme.text, zorder=4)
-    inset = axes.inset_axes(
-        (left * radius, bottom * radius, side * radius, side * radius), transform=axes.transData
-    )
+    bounds = (left * radius, bottom * radius, side * radius, side * radius)
+    inset = axes.inset_axes(bounds, transform=axes.transData)
     inset.pcolormesh(seen.images[index].reshape(8, 8)[::-1], cmap="gray_r", vmin=0, vmax=16)
     inset.set(xticks=[], yticks=[], aspect="equal")
     for spine in inset.spines.values():
         spine.set(color=color, linewidth=1.5, visible=True)
 
 
-def _frame(axes: Axes, seen: Looking, panel: str, radius: float, theme: Theme) -> None:
+def _frame(axes: Axes, seen: Detector, panel: str, radius: float, theme: Theme) -> None:
     """Title, weights, axis and what the largest outputs are."""
     titles = {"dot": "Dot product: lengths count", "cosine": "Cosine: lengths divided out"}
     axes.set_title(titles[panel], color=theme.text, fontsize=14, loc="left")
-    count = seen.wanted.sum()
-    words = f"right of the line:\n{seen.found(panel)} of {count} are zeros"
-    axes.text(
-        seen.threshold(panel) + 0.03 * radius, 0.99 * radius, words, color=theme.text, fontsize=12, va="top"
-    )
-    axes.annotate(
-        "",
-        (0.36 * radius, 0),
-        (0, 0),
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": plots.COLORS["batch"],
-            "linewidth": 2.2,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-        zorder=5,
-    )
-    axes.text(
-        0.18 * radius,
-        0.03 * radius,
-        "w",
-        color=plots.COLORS["batch"],
-        fontsize=14,
-        fontstyle="italic",
-        va="bottom",
-    )
+    words = f"right of the line:\n{seen.found(panel)} of {seen.wanted.sum()} are zeros"
+    place = (seen.threshold(panel) + 0.03 * radius, 0.99 * radius)
+    axes.text(*place, words, color=theme.text, fontsize=12, va="top")
+    red = plots.COLORS["batch"]
+    arrow = {"arrowstyle": "-|>", "color": red, "linewidth": 2.2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (0.36 * radius, 0), (0, 0), arrowprops=arrow, zorder=5)
+    axes.text(0.18 * radius, 0.03 * radius, "w", color=red, fontsize=14, fontstyle="italic", va="bottom")
     labels = {"dot": "w · x / ‖w‖", "cosine": "cos θ = w · x / (‖w‖ ‖x‖)"}
     axes.set_xlabel(labels[panel], color=theme.text, fontsize=12, loc="left")
     axes.set(xlim=(-0.02 * radius, 1.5 * radius), ylim=(-0.02 * radius, radius), aspect="equal", yticks=[])
@@ -217,20 +182,38 @@ def _frame(axes: Axes, seen: Looking, panel: str, radius: float, theme: Theme) -
 
 def drawing(panel: str, theme: Theme) -> Path:
     """Where one half of the picture is stored."""
-    return DRAWINGS / f"front-{panel}-{theme.name}.svg"
+    return STATIC / f"front-{panel}-{theme.name}.svg"
 
 
 def mark() -> str:
     """The comment in each drawing that tells which numbers it was drawn from."""
-    seen, total = looking(), hashlib.sha256()
+    seen, total = detector(), hashlib.sha256()
     for values in (seen.images, seen.wanted, seen.dot.round(6), seen.cosine.round(6)):
         total.update(np.ascontiguousarray(values).tobytes())
     return f"<!-- drawn from cosines and dot products, sha256 {total.hexdigest()} -->\n"
 
 
-def draw(panel: str, theme: Theme) -> str:
-    """One half of the picture as SVG."""
-    return plots.to_svg(figure(panel, theme)) + mark()
+def mnist_drawing(folder: Path = evidence.PACKAGE_RECORDS) -> Drawing:
+    """Curves of every technique that learned, and the paper's means for those; marked with the records."""
+    total = hashlib.sha256()
+    for path in sorted((folder / EXPERIMENT / SCALE).glob("*.json")):
+        total.update(f"{path.name}\n".encode() + path.read_bytes())
+    mark = f"<!-- drawn from the records of {EXPERIMENT}/{SCALE}, sha256 {total.hexdigest()} -->\n"
+    return Drawing(mark, lambda: plots.to_svg(_mnist_figure(folder)) + mark)
+
+
+def _mnist_figure(folder: Path) -> Figure:
+    everything = evidence.load(EXPERIMENT, SCALE, folder)
+    # One curve at the errors of guessing would press all others together.
+    ran = evidence.learned(everything)
+    records = [r for r in everything if r.technique in ran]
+    printed = experiments.get(EXPERIMENT).printed
+    return plots.test_error_curves(
+        records,
+        paper={name: row.mean for name, row in printed.items() if name in ran and row.mean},
+        title=evidence.headline(records, plots.LABELS | {"none": "the plain network"}),
+        figsize=(7.0, 4.0),
+    )
 
 
 # -- the words -----------------------------------------------------------------------------------------
@@ -261,8 +244,8 @@ _TILES = {
 
 def caption() -> str:
     """What the picture shows, and how clear the digit is beside the nine others."""
-    seen = looking()
-    every = [looking(digit) for digit in range(10)]
+    seen = detector()
+    every = [detector(digit) for digit in range(10)]
     dot, cosine = (sum(each.found(panel) for each in every) for panel in PANELS)
     name, total = _NAMES[seen.digits[seen.mistaken]], len(seen.images)
     return (
@@ -278,7 +261,7 @@ def picture() -> str:
     """Both halves side by side, below one another on a phone, in the colors of the page's theme."""
     lines = ["::::{grid} 1 1 2 2", ":gutter: 2", ":class-container: front-picture"]
     for panel in PANELS:
-        seen = looking()
+        seen = detector()
         alt = _ALT[panel].format(found=seen.found(panel), count=seen.wanted.sum())
         lines += ["", ":::{grid-item}"]
         for theme in THEMES:
@@ -296,55 +279,29 @@ def verdicts(ledger: Ledger) -> str:
         count = ledger.count(verdict)
         if not count:
             continue
-        lines += [
-            "",
-            f":::{{grid-item-card}} {count}",
-            f":link: {ledger_page.anchor(verdict)}",
-            ":link-type: ref",
-        ]
-        lines += [f":class-card: front-{verdict.replace(' ', '-')}", "", _TILES[verdict]]
-        lines += [":::"]
+        lines += ["", f":::{{grid-item-card}} {count}", f":link: {ledger_page.anchor(verdict)}"]
+        lines += [":link-type: ref", f":class-card: front-{verdict.replace(' ', '-')}", ""]
+        lines += [_TILES[verdict], ":::"]
     return "\n".join([*lines, "::::"])
 
 
-def page(ledger: Ledger) -> str:
+def text(ledger: Ledger) -> str:
     """Text of `book/_generated/front.md`, which `book/index.md` includes."""
     words = f"What our runs say today to the {len(ledger)} claims judged, bad news first"
     heading = f"```{{div}} front-heading\n{words}\n```"
     return "\n\n".join([picture(), heading, verdicts(ledger)]) + "\n"
 
 
-def problems(root: Path = repository.ROOT) -> list[str]:
-    """What is stale; empty when nothing is. A drawing is as fresh as the numbers it was drawn from."""
-    needed = {drawing(panel, theme): mark() for panel in PANELS for theme in THEMES}
-    stale = [path for path, comment in needed.items() if comment not in _stored(root / path)]
-    if _stored(root / PAGE) != page(claims.ledger()):
-        stale.append(PAGE)
-    return [f"{path} is stale: run `make execute`, or `python -m tools.front_page`" for path in stale]
+def files(root: Path) -> dict[Path, str | Drawing]:
+    """The text, both halves of the picture in each theme, and the figure."""
+    halves = {
+        drawing(panel, theme): Drawing(
+            mark(), lambda panel=panel, theme=theme: plots.to_svg(figure(panel, theme)) + mark()
+        )
+        for panel in PANELS
+        for theme in THEMES
+    }
+    return {PATH: text(claims.ledger()), **halves, MNIST: mnist_drawing()}
 
 
-def _stored(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def write_page(root: Path = repository.ROOT) -> Path:
-    """Write the text and the drawings, and return the path of the text."""
-    for panel in PANELS:
-        for theme in THEMES:
-            target = root / drawing(panel, theme)
-            target.write_text(draw(panel, theme), encoding="utf-8", newline="\n")
-    path = root / PAGE
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(page(claims.ledger()), encoding="utf-8", newline="\n")
-    return path
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the files and say where the text is."""
-    argparse.ArgumentParser(prog="python -m tools.front_page", description=__doc__).parse_args(arguments)
-    print(f"wrote {write_page().relative_to(repository.ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("front", files)

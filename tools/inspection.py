@@ -1,4 +1,4 @@
-"""What must hold of a chapter as it is stored: outputs, figures, labels, style. Checks return sentences."""
+"""What must hold of a chapter as it is stored: outputs, figures, labels, style. A fault is a sentence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tools import chapters, comparison, repository, stored_results
 LONGEST_CELL = 20  # lines of code
 LARGEST_FIGURE = 150_000  # bytes of SVG
 _MACHINE = re.compile(r"0x[0-9a-f]{8,}|site-packages|/tmp/|/home/|/root/|/Users/|[A-Z]:\\\\Users")
-_DATED = re.compile(r"<dc:date>")
 
 
 def problems(path: Path, root: Path = repository.ROOT) -> list[str]:
-    """Everything wrong with one chapter, each as a sentence that names the place; empty when nothing is."""
+    """Everything wrong with one chapter, as sentences that name the place; none if nothing is wrong."""
     try:
         notebook = chapters.read(path)
     except ValueError as error:
         return [str(error)]
-    checks = (staleness(notebook, root), opening(notebook, root), cell_sizes(notebook))
-    checks += (outputs(notebook), figures(notebook), leftovers(notebook), solutions(notebook))
-    checks += (sources(notebook, root), training(notebook))
-    return [f"{path.name}: {problem}" for check in checks for problem in check]
+    checks = (opening, staleness, sources)
+    found = [problem for check in checks for problem in check(notebook, root)]
+    for check in (cell_sizes, outputs, figures, leftovers, solutions, training):
+        found += check(notebook)
+    return [f"{path.name}: {problem}" for problem in found]
 
 
 def repeated_labels(root: Path = repository.ROOT) -> list[str]:
@@ -72,66 +72,53 @@ def cell_sizes(notebook: NotebookNode) -> Iterator[str]:
 def outputs(notebook: NotebookNode) -> Iterator[str]:
     """Cells that never ran, ran out of order, failed, or wrote what belongs to one machine."""
     cells = chapters.code_cells(notebook)
-    counts = [cell.execution_count for cell in cells]
-    if counts != list(range(1, len(cells) + 1)):
+    if [cell.execution_count for cell in cells] != list(range(1, len(cells) + 1)):
         yield "cells were not executed once each, top to bottom, in one kernel; run `make execute`"
     for cell in cells:
         may_raise = "raises-exception" in cell.metadata.get("tags", [])
         for output in cell.outputs:
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
             if output.output_type == "error" and not may_raise:
                 yield f"cell {cell.id} ended in {output.ename}"
             if output.output_type == "stream" and output.name == "stderr":
-                yield f"cell {cell.id} wrote to standard error: {output.text.strip()[:80]!r}"
-            for found in sorted({match[0] for match in _MACHINE.finditer(_text(output))}):
+                yield f"cell {cell.id} wrote to standard error: {text.strip()[:80]!r}"
+            for found in sorted(set(_MACHINE.findall(text))):
                 yield f"cell {cell.id} shows {found!r}, which differs between machines"
 
 
-def _text(output: NotebookNode) -> str:
-    """The text of an output that a reader sees."""
-    if output.output_type == "stream":
-        return output.text
-    if output.output_type == "error":
-        return ""  # a traceback shown on purpose holds paths
-    return str(output.data.get("text/plain", ""))
-
-
 def figures(notebook: NotebookNode) -> Iterator[str]:
-    """Figures without alternative text, name or caption; undated, light SVG is wanted."""
+    """Figures without alternative text, name or caption, and figures that are not light, undated SVG."""
     for cell in chapters.code_cells(notebook):
-        images = [
-            out.data for out in cell.outputs if any(key.startswith("image/") for key in out.get("data", {}))
-        ]
-        if not images:
-            continue
+        images = [data for data in _shown(cell) if any(kind.startswith("image/") for kind in data)]
         settings = cell.metadata.get("mystnb", {})
-        if not settings.get("image", {}).get("alt", "").strip():
-            yield f"the figure of cell {cell.id} has no alternative text (mystnb.image.alt)"
-        for key in ("name", "caption"):
-            if not settings.get("figure", {}).get(key, "").strip():
-                yield f"the figure of cell {cell.id} has no {key} (mystnb.figure.{key})"
+        for part, key in (("image", "alt"), ("figure", "name"), ("figure", "caption")):
+            if images and not settings.get(part, {}).get(key, "").strip():
+                name = "alternative text" if key == "alt" else key
+                yield f"the figure of cell {cell.id} has no {name} (mystnb.{part}.{key})"
         for data in images:
-            yield from _figure(cell.id, data)
+            drawing = data.get(comparison.FIGURE)
+            if drawing is None:
+                yield f"the figure of cell {cell.id} is not SVG; call plots.use_book_style() first"
+                continue
+            if "<dc:date>" in drawing:
+                yield f"the figure of cell {cell.id} holds a date, so it changes at every execution"
+            if len(drawing) > LARGEST_FIGURE:
+                size = f"{len(drawing):,} bytes; at most {LARGEST_FIGURE:,}"
+                yield f"the figure of cell {cell.id} has {size}: thin it"
 
 
-def _figure(cell_id: str, data: NotebookNode) -> Iterator[str]:
-    """Faults of one image."""
-    drawing = data.get("image/svg+xml")
-    if drawing is None:
-        yield f"the figure of cell {cell_id} is not SVG; call plots.use_book_style() first"
-        return
-    if _DATED.search(drawing):
-        yield f"the figure of cell {cell_id} holds a date, so it changes at every execution"
-    if len(drawing) > LARGEST_FIGURE:
-        yield f"the figure of cell {cell_id} has {len(drawing):,} bytes; at most {LARGEST_FIGURE:,}: thin it"
+def _shown(cell: NotebookNode) -> list[NotebookNode]:
+    """What a cell shows, by MIME type; not what it prints."""
+    return [output.data for output in cell.outputs if "data" in output]
 
 
 def leftovers(notebook: NotebookNode) -> Iterator[str]:
     """Metadata that an editor or a machine left behind."""
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         yield "its kernel is not 'python3'"
-    if set(notebook.metadata) - {"kernelspec", "language_info", "cosnorm"}:
-        extra = ", ".join(sorted(set(notebook.metadata) - {"kernelspec", "language_info", "cosnorm"}))
-        yield f"holds notebook metadata nobody needs: {extra}"
+    extra = sorted(set(notebook.metadata) - {"kernelspec", "language_info", "cosnorm"})
+    if extra:
+        yield f"holds notebook metadata nobody needs: {', '.join(extra)}"
     lax = notebook.metadata.get("cosnorm", {}).get("nbval") == "lax"
     tags = [tag for cell in chapters.code_cells(notebook) for tag in cell.metadata.get("tags", [])]
     if lax and "nbval-check-output" not in tags:
@@ -151,15 +138,10 @@ def sources(notebook: NotebookNode, root: Path) -> Iterator[str]:
         yield f"the notebook's metadata names {pattern!r}, and no cell does (cosnorm.records of a cell)"
     for pattern in sorted(named - whole):
         yield f"a cell names {pattern!r}, and the notebook's metadata does not (metadata.cosnorm.records)"
+    rich = {comparison.FIGURE, "text/markdown", "text/html"}
     for cell in stored_results.cells(notebook):
-        if _shows(cell) and not chapters.patterns(cell):
+        if any(rich & set(data) for data in _shown(cell)) and not chapters.patterns(cell):
             yield f"cell {cell.id} shows stored results; name their records in its metadata (cosnorm.records)"
-
-
-def _shows(cell: NotebookNode) -> bool:
-    """Whether a cell shows a figure or a table, not only printed lines."""
-    rich = ("image/svg+xml", "text/markdown", "text/html")
-    return any(kind in output.get("data", {}) for output in cell.outputs for kind in rich)
 
 
 def training(notebook: NotebookNode) -> Iterator[str]:
@@ -171,15 +153,14 @@ def training(notebook: NotebookNode) -> Iterator[str]:
         if not chapters.texts_are_compared(notebook, cell):
             continue
         known = set(comparison.numbers(cell.source))
-        for output in cell.outputs:
-            computed = [number for number in comparison.numbers(_printed(output)) if number not in known]
-            if computed:
-                yield (
-                    f"cell {cell.id} shows what training led to and prints {computed[0]}, which may differ "
-                    "on another processor: print a statement that holds with a margin, or tag the cell "
-                    "'nbval-ignore-output'"
-                )
-                break
+        computed = (n for output in cell.outputs for n in comparison.numbers(_printed(output)))
+        number = next((number for number in computed if number not in known), None)
+        if number is not None:
+            yield (
+                f"cell {cell.id} shows what training led to and prints {number}, which may differ "
+                "on another processor: print a statement that holds with a margin, or tag the cell "
+                "'nbval-ignore-output'"
+            )
 
 
 def _printed(output: NotebookNode) -> str:
@@ -190,16 +171,13 @@ def _printed(output: NotebookNode) -> str:
 
 
 def solutions(notebook: NotebookNode) -> Iterator[str]:
-    """Exercises without a solution, or solutions of no exercise."""
-    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    opened = "|".join(("exercise", "exercise-start"))
-    exercises = set(
-        re.findall(rf"^`{{3,}}\{{(?:{opened})\}}[^\n]*\n(?::[^\n]*\n)*?:label:\s*(\S+)", text, re.M)
-    )
-    solved = set(re.findall(r"^`{3,}\{solution(?:-start)?\}\s*(\S+)", text, re.MULTILINE))
-    for label in sorted(exercises - solved):
-        yield f"exercise {label} has no solution"
-    for label in sorted(solved - exercises):
+    """Exercises without exactly one solution, solutions of no exercise, too few or too many exercises."""
+    found, solved = chapters.exercises(chapters.prose(notebook))
+    labels = {exercise.label for exercise in found}
+    for label in sorted(labels):
+        if solved.count(label) != 1:
+            yield f"exercise {label} has {solved.count(label) or 'no'} solution{'s' * (label in solved)}"
+    for label in sorted(set(solved) - labels):
         yield f"a solution names {label}, which no exercise here is labelled"
-    if not 3 <= len(exercises) <= 6:
-        yield f"has {len(exercises)} exercises with a label; a chapter has 3 to 6"
+    if not 3 <= len(found) <= 6:
+        yield f"has {len(found)} exercises with a label; a chapter has 3 to 6"

@@ -1,19 +1,15 @@
-"""Write the book's page of the claim ledger from the stored runs.
-
-python -m tools.ledger_page   write book/claim-ledger.md
-"""
+"""The book's page of the claim ledger, from the stored runs: book/claim-ledger.md."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 from cosnorm import claims
 from cosnorm.claims import Effect, Entry, Ledger
-from tools import chapters, repository
+from tools.pages import Page, chapter_link, sentence_case
 
-PAGE = Path("book") / "claim-ledger.md"
+PATH = Path("book") / "claim-ledger.md"
 
 _HEAD = """\
 # The claim ledger
@@ -70,15 +66,18 @@ _HEADINGS = {
 }
 
 
-def page(ledger: Ledger, root: Path = repository.ROOT) -> str:
-    """Text of `book/claim-ledger.md`: counts, then each claim, bad news first."""
-    parts = [_HEAD.format(summary=ledger.summary, dates=ledger.dates), f"{_contents(ledger)}\n\n"]
+def text(ledger: Ledger, root: Path) -> str:
+    """Text of the page: counts, then each claim, bad news first."""
+    contents, parts = [], []
     for verdict in claims.VERDICTS:
         entries = [entry for entry in ledger if entry.verdict == verdict]
         if entries:
+            links = "\n".join(f": [{_heading(entry)}]({entry.anchor})" for entry in entries)
+            contents.append(f"{_HEADINGS[verdict]} ({len(entries)} of {len(ledger)})\n{links}\n\n")
             parts.append(f"({anchor(verdict)})=\n## {_HEADINGS[verdict]}\n\n")
-        parts += ["\n\n".join(_entry(entry, root)) + "\n\n" for entry in entries]
-    return "".join(parts).rstrip("\n") + "\n"
+            parts += [f"{paragraph}\n\n" for entry in entries for paragraph in _entry(entry, root)]
+    head = _HEAD.format(summary=ledger.summary, dates=ledger.dates)
+    return "".join([head, *contents, *parts]).rstrip("\n") + "\n"
 
 
 def anchor(verdict: str) -> str:
@@ -86,88 +85,36 @@ def anchor(verdict: str) -> str:
     return f"verdict-{verdict.replace(' ', '-')}"
 
 
-def problems(root: Path = repository.ROOT) -> list[str]:
-    """What is stale; empty when nothing is."""
-    path = root / PAGE
-    if path.exists() and path.read_text(encoding="utf-8") == page(claims.ledger(), root):
-        return []
-    return [f"{PAGE} is stale: run `make execute`, or `python -m tools.ledger_page`"]
-
-
-def write_page(root: Path = repository.ROOT) -> Path:
-    """Write the page and return its path."""
-    path = root / PAGE
-    path.write_text(page(claims.ledger(), root), encoding="utf-8", newline="\n")
-    return path
-
-
-# -- parts of the page ---------------------------------------------------------------------------------
-
-
-def _contents(ledger: Ledger) -> str:
-    """Each verdict with its claims, bad news first."""
-    lines = []
-    for verdict in claims.VERDICTS:
-        entries = [entry for entry in ledger if entry.verdict == verdict]
-        if entries:
-            links = "\n".join(f": {_link(entry)}" for entry in entries)
-            lines.append(f"{_HEADINGS[verdict]} ({len(entries)} of {len(ledger)})\n{links}")
-    return "\n\n".join(lines)
-
-
-def _link(entry: Entry) -> str:
-    return f"[{entry.claim.key}. {_sentence(entry.claim.title)}]({entry.anchor})"
+def _heading(entry: Entry) -> str:
+    return f"{entry.claim.key}. {sentence_case(entry.claim.title)}"
 
 
 def _entry(entry: Entry, root: Path) -> Iterator[str]:
-    """One claim in paragraphs and definitions."""
     claim = entry.claim
-    yield f"({entry.anchor})=\n### {claim.key}. {_sentence(claim.title)}"
+    yield f"({entry.anchor})=\n### {_heading(entry)}"
     yield f"Claim\n: {claim.statement} ({claim.source})"
     if claim.paper:
-        yield f"Figures there\n: {_sentence(claim.paper)}."
+        yield f"Figures there\n: {sentence_case(claim.paper)}."
     yield f"Rule\n: {claim.rule}"
-    verdict = _sentence(entry.verdict)
-    yield f"Verdict\n: {verdict}. {entry.note}".rstrip()
+    yield f"Verdict\n: {sentence_case(entry.verdict)}. {entry.note}".rstrip()
     yield f"Seen\n: {entry.seen}"
     yield "Comparisons\n" + "\n".join(f": {_effect(effect)}" for effect in entry.effects)
     if entry.records:
         patterns = ", ".join(f"`{pattern}`" for pattern in entry.patterns)
-        yield (
-            f"Records\n: {patterns}; {len(entry.records)} used, scale {entry.scale}, made on "
-            f"{' and '.join(entry.devices)}"
-        )
+        used = f"{len(entry.records)} used, scale {entry.scale}, made on {' and '.join(entry.devices)}"
+        yield f"Records\n: {patterns}; {used}"
     if entry.sharing:
         yield f"Shared runs\n: {entry.sharing}"
     if entry.missing:
         yield f"Missing\n: {entry.missing}"
-    links = [link for number in claim.chapters if (link := _chapter(number, root))]
+    links = [link for number in claim.chapters if (link := chapter_link(number, root))]
     if links:
         yield f"More in {' and '.join(links)}."
 
 
 def _effect(effect: Effect) -> str:
-    """One comparison in a line."""
     test = f"; {effect.test}" if effect.test else ""
     return f"{effect.name}: *{effect.outcome}*, {effect.words}{test}"
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _chapter(number: int, root: Path) -> str | None:
-    """A link to a chapter that is there."""
-    found = [path for path in chapters.chapters(root) if path.name.startswith(f"{number:02d}-")]
-    return f"[chapter {number}]({found[0].name})" if found else None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page and say where."""
-    argparse.ArgumentParser(prog="python -m tools.ledger_page", description=__doc__).parse_args(arguments)
-    print(f"wrote {write_page().relative_to(repository.ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("ledger", lambda root: {PATH: text(claims.ledger(), root)})

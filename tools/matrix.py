@@ -68,21 +68,14 @@ def failures(report: Path) -> list[str]:
     found = []
     for case in ET.parse(report).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
-            path = repository.ROOT / "book" / f"{case.get('classname', '').removeprefix('book.')}"
-            number = int(case.get("name", "").removeprefix("Cell "))
+            path = repository.ROOT / "book" / case.get("classname", "").removeprefix("book.")
             cells = [cell for cell in chapters.read(path).cells if cell.cell_type == "code"]
-            found.append(f"{path.stem} {cells[number].id}")
+            found.append(f"{path.stem} {cells[int(case.get('name', '').removeprefix('Cell '))].id}")
     return found
 
 
 def run(name: str, paths: Sequence[Path], jobs: int) -> list[str]:
-    """Run chapters under one configuration, and return the cells that failed.
-
-    Raises
-    ------
-    RuntimeError
-        If pytest could not run the chapters at all.
-    """
+    """Run chapters under one configuration, and return the cells that failed."""
     _LOGS.mkdir(parents=True, exist_ok=True)
     report, log = (_LOGS / f"{name.replace(' ', '-')}.{kind}" for kind in ("xml", "log"))
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "--color=no"]
@@ -109,27 +102,20 @@ def table(failed: Mapping[str, Sequence[str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the matrix; the exit status says whether a cell failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.matrix", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=str(__doc__).split("\n")[0])
     parser.add_argument("chapters", nargs="*", type=Path, help="notebooks (default: every chapter)")
-    parser.add_argument(
-        "--only",
-        action="append",
-        choices=CONFIGURATIONS,
-        help="a configuration; may be repeated (default: all)",
-    )
+    words = "a configuration; may be repeated (default: all)"
+    parser.add_argument("--only", action="append", choices=CONFIGURATIONS, help=words)
     parser.add_argument("--jobs", type=int, default=2, help="chapters that run at the same time (default: 2)")
     options = parser.parse_args(arguments)
+    paths = [path.resolve() for path in options.chapters] or chapters.chapters()
     failed: dict[str, list[str]] = {}
     for name in options.only or CONFIGURATIONS:
         if not applies(name):
             print(f"{name}: nothing else than here on this machine", flush=True)
             continue
         start = time.perf_counter()
-        failed[name] = run(
-            name, [path.resolve() for path in options.chapters] or chapters.chapters(), options.jobs
-        )
+        failed[name] = run(name, paths, options.jobs)
         print(f"{name}: {len(failed[name])} cells fail ({time.perf_counter() - start:.0f} s)", flush=True)
     print(f"\n{table(failed)}" if any(failed.values()) else "every cell passes", flush=True)
     return 1 if any(failed.values()) else 0

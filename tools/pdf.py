@@ -23,7 +23,6 @@ import pikepdf
 import yaml
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
-from pypdf.generic import Destination
 
 from tools import repository
 
@@ -89,9 +88,8 @@ def internal(site: Path, page: str, link: str, pages: Sequence[str]) -> str:
     address = urlsplit(link)
     if address.scheme:
         return link
-    target = (
-        ((site / page).parent / unquote(address.path)).resolve() if address.path else site / f"{page}.html"
-    )
+    here = site / f"{page}.html"
+    target = (here.parent / unquote(address.path)).resolve() if address.path else here
     if not target.is_relative_to(site):
         return ""
     name = target.relative_to(site).with_suffix("").as_posix()
@@ -101,18 +99,15 @@ def internal(site: Path, page: str, link: str, pages: Sequence[str]) -> str:
 def document(site: Path, root: Path, numbers: Mapping[str, int]) -> str:
     """The whole book as one HTML document.
 
-    Parameters
-    ----------
-    numbers
-        Page of the PDF on which each page of the site begins; empty in the first printing.
+    The table of contents shows `numbers`, the page of the PDF on which each page of the site begins; in the
+    first printing they are not known yet.
     """
     book = parts(root)
     pages = [page for part in book for page in part.pages]
     front = BeautifulSoup((site / f"{pages[0]}.html").read_text(encoding="utf-8"), "html.parser")
     head = head_of(front, (site / pages[0]).parent)
     articles = {page: article(site, page, pages) for page in pages}
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    version = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    config, version = repository.config(root), repository.citation(root)["version"]
     cover = (
         f'<section class="print-cover"><p class="print-title">{config["title"]}</p>'
         f"<p>{config['author']}</p><p>Version {version}</p><p>{config['html']['extra_footer']}</p></section>"
@@ -161,13 +156,7 @@ def _contents(part: Part, articles: Mapping[str, Tag], numbers: Mapping[str, int
 
 
 def browser() -> str:
-    """Path of the Chromium that prints.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """Path of the Chromium that prints; a FileNotFoundError if there is none."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise FileNotFoundError(f"the PDF is printed by Chromium, and none of {', '.join(BROWSERS)} is here")
@@ -197,15 +186,6 @@ def beginnings(reader: PdfReader, pages: Sequence[str]) -> dict[str, int]:
             raise ValueError(f"the printed book has no place {anchor(page)}")
         found[page] = number + 1
     return found
-
-
-def bookmarks(reader: PdfReader) -> list[Destination]:
-    """All bookmarks of a PDF, flat, in order."""
-
-    def flat(entries: Sequence) -> list[Destination]:
-        return [one for entry in entries for one in (flat(entry) if isinstance(entry, list) else [entry])]
-
-    return flat(reader.outline)
 
 
 def make(site: Path, target: Path, root: Path = repository.ROOT) -> Path:

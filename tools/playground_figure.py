@@ -1,11 +1,7 @@
-"""Draw the picture that stands for the playground on paper and where no script runs.
-
-python -m tools.playground_figure   write book/_static/playground.svg
-"""
+"""The picture that stands for the playground on paper and where no script runs."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
@@ -19,12 +15,13 @@ from torch import Tensor
 
 from cosnorm import plots
 from cosnorm.functional import cosine_linear
-from cosnorm.plots.style import new_figure
 from cosnorm.relatives import WeightNormLinear
 from tools import repository
+from tools.pages import Drawing, Page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STATIC = Path("book") / "_static"
 SCRIPT, TARGET = STATIC / "playground.js", STATIC / "playground.svg"
@@ -58,14 +55,9 @@ def settings(root: Path = repository.ROOT) -> dict[str, Any]:
 
 
 def numbers(units: Tensor, examples: Tensor) -> dict[str, float]:
-    """What the first unit makes of the first example, by technique, as this package and torch have it.
+    """What the first unit makes of the first example, by technique, as this package and torch compute it.
 
-    Parameters
-    ----------
-    units
-        Rows of weights, of dtype float64. Layer norm is taken over all of them.
-    examples
-        Inputs, one a row. Batch norm is taken over all of them.
+    Both hold one vector per row, in float64. Layer norm is over all units, batch norm over all examples.
     """
     w, x = units[:1], examples[:1]
     direction = WeightNormLinear(w.shape[1], 1, bias=False, dtype=w.dtype)
@@ -94,24 +86,21 @@ def columns(root: Path = repository.ROOT) -> dict[str, dict[str, float]]:
     return found
 
 
-def mark(root: Path = repository.ROOT) -> str:
-    """The comment in the file that tells from which numbers it was drawn."""
+def drawing(root: Path = repository.ROOT) -> Drawing:
+    """The picture; its mark identifies the numbers that it shows."""
     shown = {name: {key: f"{value:.3f}" for key, value in row.items()} for name, row in columns(root).items()}
     text = json.dumps([settings(root)["8"], shown], sort_keys=True)
-    return f"<!-- drawn from the numbers with sha256 {hashlib.sha256(text.encode()).hexdigest()} -->\n"
+    mark = f"<!-- drawn from the numbers with sha256 {hashlib.sha256(text.encode()).hexdigest()} -->\n"
+    return Drawing(mark, lambda: plots.to_svg(_figure(root)) + mark)
 
 
-def draw(root: Path = repository.ROOT) -> str:
-    """The picture as SVG: the two vectors as bars, and the six numbers under each change."""
+def _figure(root: Path) -> Figure:
+    """The two vectors as bars, and the six numbers under each change."""
     setting = settings(root)["8"]
-    figure, axes = new_figure("", (7.2, 3.9))
+    figure, axes = plots.new_figure("", (7.2, 3.9))
     axes.remove()
-    figure.suptitle(
-        "Stretching $x$ leaves the cosine; shifting it, only Pearson (bold: unchanged)",
-        x=0.01,
-        ha="left",
-        fontsize=12,
-    )
+    title = "Stretching $x$ leaves the cosine; shifting it, only Pearson (bold: unchanged)"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 2.6))
     upper = figure.add_subplot(grid[0, 0])
     lower = figure.add_subplot(grid[1, 0], sharex=upper, sharey=upper)
@@ -120,11 +109,10 @@ def draw(root: Path = repository.ROOT) -> str:
     upper.tick_params(labelbottom=False)
     lower.set_xlabel("component")
     _table(figure.add_subplot(grid[:, 1]), columns(root))
-    return plots.to_svg(figure) + mark(root)
+    return figure
 
 
 def _bars(axes: Axes, name: str, values: Sequence[float], color: str) -> None:
-    """The components of one vector."""
     places = range(1, len(values) + 1)
     axes.bar(places, values, color=color, width=0.6)
     axes.axhline(0, color="0.4", linewidth=0.6)
@@ -134,7 +122,6 @@ def _bars(axes: Axes, name: str, values: Sequence[float], color: str) -> None:
 
 
 def _table(axes: Axes, found: dict[str, dict[str, float]]) -> None:
-    """The numbers: a row each, a column for each change."""
     axes.set_axis_off()
     axes.set(xlim=(-1.9, len(found) - 0.3), ylim=(len(NAMES) - 0.4, -1))
     start = found["now"]
@@ -143,29 +130,12 @@ def _table(axes: Axes, found: dict[str, dict[str, float]]) -> None:
         for i, key in enumerate(NAMES):
             kept = j > 0 and abs(row[key] - start[key]) <= 1e-9
             value = f"{row[key]:.3f}".replace("-", "\N{MINUS SIGN}")
-            axes.text(
-                j + 0.35,
-                i,
-                value,
-                ha="right",
-                weight="bold" if kept else "normal",
-                alpha=1 if kept or not j else 0.65,
-            )
+            look = {"weight": "bold" if kept else "normal", "alpha": 1 if kept or not j else 0.65}
+            axes.text(j + 0.35, i, value, ha="right", **look)
     for i, (key, name) in enumerate(NAMES.items()):
         axes.plot(-1.85, i - 0.12, plots.MARKERS[key], color=plots.COLORS[key], clip_on=False)
         axes.text(-1.65, i, name)
         axes.axhline(i + 0.4, color="0.85", linewidth=0.6)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the picture and say where."""
-    argparse.ArgumentParser(prog="python -m tools.playground_figure", description=__doc__).parse_args(
-        arguments
-    )
-    (repository.ROOT / TARGET).write_text(draw(), encoding="utf-8", newline="\n")
-    print(f"wrote {TARGET}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("playground", lambda root: {TARGET: drawing(root)})

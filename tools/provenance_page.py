@@ -1,16 +1,13 @@
-"""Write the book's page "How every number was made", from the chapters' metadata and the records.
-
-python -m tools.provenance_page   write book/how-every-number-was-made.md
-"""
+"""The book's page "How every number was made", from the chapters' metadata and the records."""
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -18,12 +15,15 @@ from nbformat import NotebookNode
 from cosnorm import benchmarking, experiments, record
 from cosnorm.record import Record
 from cosnorm.register import POINTS
-from tools import chapters, mnist_figure, repository
+from tools import chapters, front_page, repository
+from tools.pages import Page
 
-PAGE = Path("book") / "how-every-number-was-made.md"
-#: Times of layers and of training, one file a machine.
+PATH = Path("book") / "how-every-number-was-made.md"
+#: Times of layers and of training, one file per machine.
 BENCHMARKS = chapters.RECORDS / "benchmarks"
 _VERSIONS = ("cosnorm", "torch", "numpy", "python")
+
+_MODIFIED = ", with changes that were not committed"
 
 #: Experiment and scale: one folder of records.
 Group = tuple[str, str]
@@ -42,28 +42,16 @@ how runs are compared.
 """
 
 
-def page(root: Path = repository.ROOT) -> str:
-    """Text of `book/how-every-number-was-made.md`."""
+def text(root: Path) -> str:
+    """Text of the page."""
     used: dict[Group, None] = {}
     body = [*_chapters(root, used), *_other_pages(root, used)]
-    groups = {group: _load(root, group) for group in sorted(used, key=_order)}
+    groups = {
+        (name, scale): [record.read(path) for path in chapters.matches(f"{name}/{scale}/*.json", root)]
+        for name, scale in sorted(used, key=_order)
+    }
     body += _record_sets(root, groups)
     return _HEAD.format(total=_total(groups)) + "\n\n".join(body) + "\n"
-
-
-def problems(root: Path = repository.ROOT) -> list[str]:
-    """Whether the page is stale; empty when it is not."""
-    path = root / PAGE
-    if path.exists() and path.read_text(encoding="utf-8") == page(root):
-        return []
-    return [f"{PAGE} is stale: run `make execute`, or `python -m tools.provenance_page`"]
-
-
-def write_page(root: Path = repository.ROOT) -> Path:
-    """Write the page and return its path."""
-    path = root / PAGE
-    path.write_text(page(root), encoding="utf-8", newline="\n")
-    return path
 
 
 # -- what is shown where -------------------------------------------------------------------------------
@@ -73,87 +61,79 @@ def _chapters(root: Path, used: dict[Group, None]) -> Iterator[str]:
     """For each chapter: its figures and tables by their records, then the figures that it computes."""
     yield "## Chapter by chapter"
     for path in chapters.chapters(root):
-        notebook = chapters.read(path)
-        shown = list(_shown(notebook))
+        shown = list(_shown(chapters.read(path)))
         computed = [name for name, patterns in shown if not patterns and name.startswith("{numref}")]
-        stored = [(patterns, name) for name, patterns in shown if patterns]
+        stored = sorted(((patterns, name) for name, patterns in shown if patterns), key=itemgetter(0))
         if not computed and not stored:
             continue
         yield f"### [{chapters.title(path)}]({path.name})"
-        for patterns, names in groupby(sorted(stored, key=lambda item: item[0]), key=lambda item: item[0]):
+        for patterns, names in groupby(stored, key=itemgetter(0)):
             groups = _groups(patterns, root)
             used.update(dict.fromkeys(groups))
-            links = [*map(_link, groups), *_timed(patterns)]
-            yield f"{_counted(name for _, name in names)}\n: {', '.join(links)}"
+            yield f"{_counted(name for _, name in names)}\n: {', '.join(_links(groups, patterns))}"
         if computed:
             yield f"Computed by the chapter itself when it is executed\n: {_counted(computed)}"
 
 
 def _shown(notebook: NotebookNode) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What each code cell shows, in words, and the patterns of records it names; nothing for plain code."""
+    """What each code cell shows, in words, and the patterns of records it names; nothing for plain code.
+
+    A figure that was not drawn yet cannot be linked, so it is left out.
+    """
     heading = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = (re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE) or [heading])[-1]
             continue
-        patterns = tuple(sorted(chapters.patterns(cell)))
-        figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-        if figure and _drawn(cell):
+        patterns, figure = tuple(sorted(chapters.patterns(cell))), chapters.figure_name(cell)
+        shown = [output.get("data", {}) for output in cell.outputs]
+        if figure and any("image/svg+xml" in data for data in shown):
             yield f"{{numref}}`{figure}`", patterns
         elif patterns:
-            yield f'{_kind(cell)} in "{heading}"', patterns
-
-
-def _drawn(cell: NotebookNode) -> bool:
-    """Whether a cell was executed and showed an image; else there is nothing that could be linked."""
-    return any("image/svg+xml" in output.get("data", {}) for output in cell.outputs)
-
-
-def _kind(cell: NotebookNode) -> str:
-    """A table, if the cell shows one, else text."""
-    texts = [str(output.get("data", {}).get("text/markdown", "")) for output in cell.outputs]
-    return "table" if any("| --" in text or "|--" in text for text in texts) else "text"
+            table = any(re.search(r"\| ?--", str(data.get("text/markdown", ""))) for data in shown)
+            yield f'{"table" if table else "text"} in "{heading}"', patterns
 
 
 def _other_pages(root: Path, used: dict[Group, None]) -> Iterator[str]:
-    """The first page, the register and the ledger."""
     yield "## Other pages"
-    index: Group = (mnist_figure.EXPERIMENT, mnist_figure.SCALE)
-    used[index] = None
-    yield f"{{numref}}`fig-index-mnist`, on the first page\n: {_link(index)}"
+    index: Group = (front_page.EXPERIMENT, front_page.SCALE)
     swept = {reading.experiment for point in POINTS for reading in point.readings if reading.experiment}
     groups = [group for group in _stored(root) if group[0] in swept and group[1] != "smoke"]
-    used.update(dict.fromkeys(groups))
-    yield f"[The ambiguity register](ambiguity-register.md)\n: {', '.join(map(_link, groups))}"
+    used.update(dict.fromkeys([index, *groups]))
+    yield f"{{numref}}`fig-index-mnist`, on the first page\n: {', '.join(_links([index]))}"
+    yield f"[The ambiguity register](ambiguity-register.md)\n: {', '.join(_links(groups))}"
     yield "[The claim ledger](claim-ledger.md)\n: names the records of each claim there"
+
+
+def _links(groups: Iterable[Group], patterns: Iterable[str] = ()) -> Iterator[str]:
+    """Links to sets of records, and to the times of the layers if the patterns reach there."""
+    for name, scale in groups:
+        yield f"[{name} {scale}]({_anchor(name, scale)})"
+    if any(pattern.startswith(f"{BENCHMARKS.name}/") for pattern in patterns):
+        yield "[times of the layers](records-benchmarks)"
+
+
+def _anchor(name: str, scale: str) -> str:
+    return f"records-{name.replace('_', '-')}-{scale}"
 
 
 # -- benchmarks ----------------------------------------------------------------------------------------
 
 
-def _timed(patterns: Iterable[str]) -> Iterator[str]:
-    """A link to the times of the layers, if the patterns reach there."""
-    if any(pattern.startswith(f"{BENCHMARKS.name}/") for pattern in patterns):
-        yield "[times of the layers](records-benchmarks)"
-
-
 def _benchmarks(root: Path) -> Iterator[str]:
-    """Every stored result of ``cosnorm bench``."""
     files = sorted((root / BENCHMARKS).glob("*.json"))
     if files:
         yield "(records-benchmarks)=\n### Times of the layers"
     for path in files:
         result = benchmarking.read(path)
-        facts, address = result.provenance, f"{repository.address(root)}/blob/{repository.branch(root)}"
-        yield f"File\n: [`{path.name}`]({address}/{(BENCHMARKS / path.name).as_posix()})"
+        facts = result.provenance
+        yield f"File\n: [`{path.name}`]({repository.file_address(BENCHMARKS / path.name, root)})"
         rounds = {len(cost.seconds) for c in result.comparisons.values() for cost in c.costs.values()}
         cases = ",".join(result.comparisons)
         command = f"cosnorm bench --cases {cases} --repeats {max(rounds)} --output {path.name}"
         yield _block("Made by", command)
-        threads = f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
-        yield f"Machine\n: {facts['device_name']}; {threads}; {facts['date'][:10]}"
-        changed = ", with changes that were not committed" if facts["modified"] else ""
-        yield f"Commit\n: {_commit(facts['commit'], root)}{changed}"
+        yield f"Machine\n: {facts['device_name']}; {_many(facts['threads'], 'thread')}; {facts['date'][:10]}"
+        yield f"Commit\n: {_commit(facts['commit'], root)}{_MODIFIED if facts['modified'] else ''}"
         yield f"Versions\n: {'; '.join(f'{name} {facts[name]}' for name in _VERSIONS)}"
 
 
@@ -163,31 +143,31 @@ def _benchmarks(root: Path) -> Iterator[str]:
 def _record_sets(root: Path, groups: Mapping[Group, Sequence[Record]]) -> Iterator[str]:
     yield "## The records"
     for group, records in groups.items():
-        yield f"(records-{group[0].replace('_', '-')}-{group[1]})=\n### {group[0]}, scale {group[1]}"
+        yield f"({_anchor(*group)})=\n### {group[0]}, scale {group[1]}"
         yield from _described(records, root)
     yield from _benchmarks(root)
-    left = [group for group in _stored(root) if group not in groups]
+    left = {group: count for group, count in _stored(root).items() if group not in groups}
     if left:
-        names = ", ".join(f"{name} {scale} ({_stored(root)[name, scale]})" for name, scale in left)
+        names = ", ".join(f"{name} {scale} ({count})" for (name, scale), count in left.items())
         yield "### Stored and shown nowhere"
         yield f"Experiment, scale and number of runs: {names}."
 
 
 def _described(records: Sequence[Record], root: Path) -> Iterator[str]:
-    """Everything about one folder of records."""
     first = records[0]
     yield f"What\n: {experiments.get(first.experiment).title}. {_runs(records)}"
     yield _block("Made by", *_commands(records))
-    yield f"Machines\n: {_counts(r.provenance['device_name'] for r in records)}; {_threads(records)}"
+    numbers = sorted({r.provenance["threads"] for r in records})
+    threads = f"{' or '.join(map(str, numbers))} thread{'' if numbers == [1] else 's'} a run"
+    yield f"Machines\n: {_counts(r.provenance['device_name'] for r in records)}; {threads}"
     seconds = [r.cost["seconds"] for r in records]
-    yield (
-        f"Time\n: {_duration(sum(seconds))} in all, {_duration(statistics.median(seconds))} a run in the "
-        "median"
-    )
+    total, median = _duration(sum(seconds)), _duration(statistics.median(seconds))
+    yield f"Time\n: {total} in all, {median} a run in the median"
     dates = sorted(r.provenance["date"][:10] for r in records)
     yield f"Dates\n: {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
     yield f"Commits\n: {_commits(records, root)}"
-    yield f"Versions\n: {'; '.join(_versions(records))}"
+    found = {name: " or ".join(sorted({r.provenance[name] for r in records})) for name in _VERSIONS}
+    yield f"Versions\n: {'; '.join(f'{name} {versions}' for name, versions in found.items())}"
     sums = sorted({(r.settings["dataset"], r.provenance["dataset_sha256"]) for r in records})
     yield _block("SHA-256 of the data", *(f"{name} {digest}" for name, digest in sums))
 
@@ -201,10 +181,14 @@ def _runs(records: Sequence[Record]) -> str:
     """How many runs there are, of which competitors."""
     lost = sum(r.diverged for r in records)
     names = Counter(r.technique for r in records)
-    numbers = sorted(set(names.values()))
-    each = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    text = f"{len(records)} runs: {len(names)} competitors with {each} seed{'' if each == '1' else 's'}"
+    fewest, most = min(names.values()), max(names.values())
+    each = _many(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    text = f"{len(records)} runs: {len(names)} competitors with {each}"
     return f"{text}, {lost} of which diverged" if lost else text
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _commands(records: Sequence[Record]) -> Iterator[str]:
@@ -218,22 +202,13 @@ def _commands(records: Sequence[Record]) -> Iterator[str]:
         alike.setdefault(tuple(sorted(numbers)), []).append(technique)
     every = list(experiments.get(first.experiment).techniques)
     for numbers, techniques in alike.items():
-        norm = (
-            ""
-            if set(techniques) == set(every)
-            else f" --norm {','.join(sorted(techniques, key=every.index))}"
-        )
+        names = ",".join(sorted(techniques, key=every.index))
+        norm = "" if set(techniques) == set(every) else f" --norm {names}"
         yield f"cosnorm run {first.experiment} --scale {first.scale}{norm} --seeds {_listed(numbers)}"
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Seeds as the command line takes them: a count from 0, a range, or a list.
-
-    Examples
-    --------
-    >>> _listed((0, 1, 2)), _listed((3, 4)), _listed((0, 2))
-    ('3', '3-4', '0,2')
-    """
+    """Seeds as the command line takes them: a count from 0 ("3"), a range ("3-4"), or a list ("0,2")."""
     if list(numbers) == list(range(len(numbers))):
         return str(len(numbers))
     if list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
@@ -241,29 +216,18 @@ def _listed(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _threads(records: Sequence[Record]) -> str:
-    numbers = sorted({r.provenance["threads"] for r in records})
-    words = " or ".join(map(str, numbers))
-    return f"{words} thread{'' if numbers == [1] else 's'} a run"
-
-
 def _commits(records: Sequence[Record], root: Path) -> str:
-    """Each commit with a link, and how many runs it made; runs of changed code are said."""
+    """Each commit with a link, and how many runs it made; runs of changed code are marked."""
     made = Counter((r.provenance["commit"], bool(r.provenance["modified"])) for r in records)
     parts = []
     for (commit, modified), number in made.items():
         name = "an unknown commit" if commit is None else _commit(commit, root)
-        parts.append(f"{name} ({number}{', with changes that were not committed' if modified else ''})")
+        parts.append(f"{name} ({number}{_MODIFIED if modified else ''})")
     return ", ".join(parts)
 
 
 def _commit(commit: str, root: Path) -> str:
     return f"[`{commit[:7]}`]({repository.address(root)}/commit/{commit})"
-
-
-def _versions(records: Sequence[Record]) -> Iterator[str]:
-    for name in _VERSIONS:
-        yield f"{name} {' or '.join(sorted({r.provenance[name] for r in records}))}"
 
 
 # -- small parts ---------------------------------------------------------------------------------------
@@ -280,13 +244,8 @@ def _total(groups: Mapping[Group, Sequence[Record]]) -> str:
 
 
 def _stored(root: Path) -> dict[Group, int]:
-    """Number of record files by experiment and scale."""
     paths = chapters.matches("*/*/*.json", root)
     return dict(Counter((path.parts[-3], path.parts[-2]) for path in paths))
-
-
-def _load(root: Path, group: Group) -> list[Record]:
-    return [record.read(path) for path in chapters.matches(f"{group[0]}/{group[1]}/*.json", root)]
 
 
 def _groups(patterns: Iterable[str], root: Path) -> list[Group]:
@@ -302,10 +261,6 @@ def _order(group: Group) -> tuple[int, str, str]:
     return (known.index(group[0]) if group[0] in known else len(known), group[0], group[1])
 
 
-def _link(group: Group) -> str:
-    return f"[{group[0]} {group[1]}](records-{group[0].replace('_', '-')}-{group[1]})"
-
-
 def _counted(names: Iterable[str]) -> str:
     """Names in their order, each once, with how often it comes if it comes again."""
     return ", ".join(name if number == 1 else f"{name} ({number})" for name, number in Counter(names).items())
@@ -317,13 +272,7 @@ def _counts(values: Iterable[str]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """A time in words, to two digits or so.
-
-    Examples
-    --------
-    >>> _duration(0.31), _duration(45), _duration(600), _duration(9000)
-    ('0.3 s', '45 s', '10 min', '2.5 h')
-    """
+    """A time to two digits or so, such as "0.3 s", "45 s", "10 min" and "2.5 h"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -331,12 +280,4 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page and say where."""
-    argparse.ArgumentParser(prog="python -m tools.provenance_page", description=__doc__).parse_args(arguments)
-    print(f"wrote {write_page().relative_to(repository.ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("provenance", lambda root: {PATH: text(root)})

@@ -1,20 +1,17 @@
-"""Write the book's page of the ambiguity register, and a figure for each point that has runs.
-
-python -m tools.register_page   write book/ambiguity-register.md and book/_static/register/*.svg
-"""
+"""The book's page of the ambiguity register, with a figure for each point that has runs."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from cosnorm import evidence, plots, record, register
 from cosnorm.register import Comparison, Judgement
-from tools import chapters, repository
+from tools.pages import Drawing, Page, chapter_link, sentence_case
 
-PAGE = Path("book") / "ambiguity-register.md"
+PATH = Path("book") / "ambiguity-register.md"
 FIGURES = Path("book") / "_static" / "register"
 
 _HEAD = """\
@@ -47,74 +44,38 @@ _VERDICTS = {
 _SECTIONS = {"3": "MNIST", "5.1": "MNIST", "5.2": "20 Newsgroups", "5.3": "CIFAR-10"}
 
 
-def page(judgements: Sequence[Judgement], root: Path = repository.ROOT) -> str:
-    """Text of `book/ambiguity-register.md`."""
-    parts = [_HEAD.format(counts=_counts(judgements))]
-    current = None
+def files(root: Path) -> dict[Path, str | Drawing]:
+    """The page, and a figure of every point that has runs under two readings."""
+    judgements = judged()
+    drawn = {FIGURES / f"{j.point.key}.svg": drawing(j) for j in judgements if j.drawable}
+    return {PATH: text(judgements, root), **drawn}
+
+
+@cache
+def judged() -> tuple[Judgement, ...]:
+    """The whole register, judged; that takes a while, so it is done once."""
+    return tuple(register.judge(point) for point in register.POINTS)
+
+
+def drawing(judgement: Judgement, folder: Path | None = None) -> Drawing:
+    """The figure of a point; its mark names the records that it was drawn from."""
+    place, total = folder or evidence.PACKAGE_RECORDS, hashlib.sha256()
+    for path in sorted(path for pattern in judgement.patterns for path in record.matching(place, pattern)):
+        total.update(f"{path.relative_to(place).as_posix()}\n".encode() + record.content_of(path))
+    mark = f"<!-- drawn from {', '.join(judgement.patterns)}, sha256 {total.hexdigest()} -->\n"
+    return Drawing(mark, lambda: plots.to_svg(plots.readings(judgement)) + mark)
+
+
+def text(judgements: Sequence[Judgement], root: Path) -> str:
+    """Text of the page: counts, bad news first, then each point in the order of the paper."""
+    parts, current = [_HEAD.format(counts=_counts(judgements))], None
     for judgement in judgements:
         section = _SECTIONS[judgement.point.section[:3]]
         if section != current:
             parts.append(f"## {section}\n\n")
             current = section
-        parts.append("\n\n".join(_entry(judgement, root)) + "\n\n")
+        parts += [f"{paragraph}\n\n" for paragraph in _entry(judgement, root)]
     return "".join(parts).rstrip("\n") + "\n"
-
-
-def figures(judgements: Sequence[Judgement], folder: Path | None = None) -> dict[str, str]:
-    """SVG of every point that has runs under two readings, by the file's name."""
-    return {
-        f"{judgement.point.key}.svg": plots.to_svg(plots.readings(judgement)) + mark(judgement, folder)
-        for judgement in judgements
-        if judgement.drawable
-    }
-
-
-def mark(judgement: Judgement, folder: Path | None = None) -> str:
-    """The comment in a figure that tells from which records it was drawn."""
-    place, total = folder or evidence.PACKAGE_RECORDS, hashlib.sha256()
-    for path in sorted(path for pattern in judgement.patterns for path in record.matching(place, pattern)):
-        total.update(f"{path.relative_to(place).as_posix()}\n".encode() + record.content_of(path))
-    return f"<!-- drawn from {', '.join(judgement.patterns)}, sha256 {total.hexdigest()} -->\n"
-
-
-def problems(root: Path = repository.ROOT) -> list[str]:
-    """What is stale of the page and its figures; empty when nothing is."""
-    judgements = judged()
-    path = root / PAGE
-    found = []
-    if not path.exists() or path.read_text(encoding="utf-8") != page(judgements, root):
-        found.append(f"{PAGE} is stale")
-    wanted = {f"{j.point.key}.svg": mark(j) for j in judgements if j.drawable}
-    stored = {path.name: path.read_text(encoding="utf-8") for path in (root / FIGURES).glob("*.svg")}
-    found += [f"{FIGURES / name} belongs to no point" for name in sorted(stored.keys() - wanted.keys())]
-    found += [
-        f"{FIGURES / name} is missing or was drawn from other records"
-        for name, comment in wanted.items()
-        if comment not in stored.get(name, "")
-    ]
-    return [f"{problem}: run `make execute`, or `python -m tools.register_page`" for problem in found]
-
-
-def judged(folder: Path | None = None) -> list[Judgement]:
-    """The whole register, judged."""
-    return [register.judge(point, folder) for point in register.POINTS]
-
-
-def write_page(root: Path = repository.ROOT) -> Path:
-    """Write the page and its figures, remove figures that nothing shows any more; returns the page's path."""
-    judgements = judged()
-    drawn = figures(judgements)
-    (root / FIGURES).mkdir(parents=True, exist_ok=True)
-    for path in (root / FIGURES).glob("*.svg"):
-        if path.name not in drawn:
-            path.unlink()
-    for name, drawing in drawn.items():
-        (root / FIGURES / name).write_text(drawing, encoding="utf-8", newline="\n")
-    (root / PAGE).write_text(page(judgements, root), encoding="utf-8", newline="\n")
-    return root / PAGE
-
-
-# -- parts of the page ---------------------------------------------------------------------------------
 
 
 def _counts(judgements: Sequence[Judgement]) -> str:
@@ -129,12 +90,11 @@ def _counts(judgements: Sequence[Judgement]) -> str:
 
 
 def _entry(judgement: Judgement, root: Path) -> Iterator[str]:
-    """One point in paragraphs."""
     point = judgement.point
     yield f"(open-{point.key})=\n### {_name(point.key).capitalize()}"
     yield point.question
     yield f"The paper (section {point.section})\n: {point.paper}"
-    yield f"Our reading\n: {_sentence(point.ours.label)} {point.reason}"
+    yield f"Our reading\n: {sentence_case(point.ours.label)}. {point.reason}"
     if point.others:
         yield f"Other readings\n: {'; '.join(reading.label for reading in point.others)}."
     yield f"Verdict\n: {_VERDICTS[judgement.verdict]}. {_basis(judgement)}".rstrip()
@@ -147,7 +107,7 @@ def _entry(judgement: Judgement, root: Path) -> Iterator[str]:
     if judgement.commands:
         lines = "\n".join(judgement.commands)
         yield f"Missing runs, and what would make them:\n\n```\n{lines}\n```"
-    link = _chapter(point.chapter, root)
+    link = chapter_link(point.chapter, root)
     if link:
         yield f"More in {link}."
 
@@ -177,34 +137,28 @@ def _basis(judgement: Judgement) -> str:
 
 def _figure(judgement: Judgement) -> str:
     point = judgement.point
-    alt = "; ".join(_seen(judgement, reading.label) for reading in point.readings)
+    seen = []  # for readers who do not see the figure
+    for reading in point.readings:
+        scores = [score for score in judgement.scores if score.reading == reading.label]
+        means = [f"{plots.label(s.norm)} {'diverged' if s.mean is None else f'{s.mean:.1f}'}" for s in scores]
+        seen.append(f"{reading.label}: {', '.join(means) or 'no runs'}")
     sources = ", ".join(f"`{pattern}`" for pattern in judgement.patterns)
     return (
         f"```{{figure}} _static/register/{point.key}.svg\n:name: fig-open-{point.key}\n"
-        f":alt: Mean test errors by reading. {alt}.\n\n"
+        f":alt: Mean test errors by reading. {'; '.join(seen)}.\n\n"
         "Mean test errors of each technique under each reading, with the 95 % interval of each mean by "
         "itself. Lines that cross are orders that change. A cross: every run diverged; it stands at the "
         f"errors of guessing. Drawn from {sources} in the package's records.\n```"
     )
 
 
-def _seen(judgement: Judgement, reading: str) -> str:
-    """Means under one reading, for readers who do not see the figure."""
-    means = [
-        f"{plots.label(s.norm)} {'diverged' if s.mean is None else f'{s.mean:.1f}'}"
-        for s in judgement.scores
-        if s.reading == reading
-    ]
-    return f"{reading}: {', '.join(means) or 'no runs'}"
-
-
 def _numbers(judgement: Judgement) -> str:
     lines = "\n".join(f"- {_comparison(comparison)}" for comparison in judgement.comparisons)
-    moves = "\n".join(f"- {_move(move)}" for move in judgement.moves)
     text = (
         f"Errors of cosine minus those of the rival, as we read the paper and as it may be read:\n\n{lines}"
     )
-    if moves:
+    if judgement.moves:
+        moves = "\n".join(f"- {_move(move)}" for move in judgement.moves)
         text += f"\n\nErrors of a technique minus its own as we read the paper:\n\n{moves}"
     return f"````{{dropdown}} The numbers\n{text}\n````"
 
@@ -224,28 +178,8 @@ def _move(move: register.Move) -> str:
     return f"{plots.label(move.norm)}, {move.reading}: {value}, n = {found.n}"
 
 
-def _chapter(number: int, root: Path) -> str:
-    """A link to a chapter, if it is written."""
-    for path in chapters.chapters(root):
-        if path.name.startswith(f"{number:02d}-"):
-            return f"[chapter {number}]({path.name})"
-    return ""
-
-
 def _name(key: str) -> str:
     return key.replace("-", " ")
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page and say where."""
-    argparse.ArgumentParser(prog="python -m tools.register_page", description=__doc__).parse_args(arguments)
-    print(f"wrote {write_page().relative_to(repository.ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("register", files, owned=f"{FIGURES.as_posix()}/*.svg")

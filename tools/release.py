@@ -34,13 +34,7 @@ def manifest(paths: list[Path]) -> str:
 
 
 def build_package(folder: Path, root: Path = repository.ROOT) -> list[Path]:
-    """Build wheel and source archive.
-
-    Raises
-    ------
-    subprocess.CalledProcessError
-        If the build fails.
-    """
+    """Build wheel and source archive."""
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder.resolve())]
     subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
     return sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")])
@@ -53,8 +47,7 @@ def zip_notebooks(folder: Path, root: Path = repository.ROOT) -> Path:
     notebooks = chapters.chapters(root)
     contents = {path.name: path.read_bytes() for path in notebooks}
     contents[MANIFEST] = manifest(notebooks).encode()
-    contents["LICENSE"] = (root / "LICENSE").read_bytes()
-    contents["LICENSE-text"] = (root / "LICENSE-text").read_bytes()
+    contents |= {license: (root / license).read_bytes() for license in ("LICENSE", "LICENSE-text")}
     with zipfile.ZipFile(target, "w") as archive:
         for member, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(f"{name}/{member}", _DATE)
@@ -64,26 +57,10 @@ def zip_notebooks(folder: Path, root: Path = repository.ROOT) -> Path:
 
 
 def make(folder: Path, pdf: Path | None = None, root: Path = repository.ROOT) -> list[Path]:
-    """Make all files of a release.
+    """Make all files of a release, and return them, the manifest last.
 
-    Parameters
-    ----------
-    folder
-        Files of an earlier release are deleted from it, so that none is taken for one of this.
-    pdf
-        The book as PDF, which `make pdf` writes; none for a release without it.
-    root
-        Root of the repository.
-
-    Returns
-    -------
-    list of Path
-        The files, the manifest last.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such PDF.
+    Files of an earlier release are deleted from the folder, so that none is taken for one of this. The PDF is
+    the one that `make pdf` writes; without it, the release has none.
     """
     if pdf is not None and not pdf.is_file():
         raise FileNotFoundError(f"{pdf} is not there: run `make pdf` first")

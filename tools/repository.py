@@ -12,30 +12,35 @@ ROOT = Path(__file__).resolve().parent.parent
 _ADDRESS = re.compile(r"https://github\.com/([A-Za-z0-9][A-Za-z0-9-]*)/([A-Za-z0-9._-]+)")
 
 
+def config(root: Path = ROOT) -> dict:
+    """What `_config.yml` says."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+
+
+def citation(root: Path = ROOT) -> dict:
+    """What `CITATION.cff` says."""
+    return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+
+
 def address(root: Path = ROOT) -> str:
     """Public address of the repository, as `_config.yml` (``repository.url``) has it."""
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    return config["repository"]["url"]
+    return config(root)["repository"]["url"]
 
 
 def branch(root: Path = ROOT) -> str:
     """Branch that the book's links point to."""
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    return config["repository"]["branch"]
+    return config(root)["repository"]["branch"]
+
+
+def file_address(path: Path, root: Path = ROOT) -> str:
+    """Address at which a reader sees a file of the repository, given relative to the root."""
+    return f"{address(root)}/blob/{branch(root)}/{path.as_posix()}"
 
 
 def split_address(url: str) -> tuple[str, str]:
-    """Owner and name in a GitHub address.
+    """Owner and name in a GitHub address; a trailing slash or ``.git`` is ignored.
 
-    Parameters
-    ----------
-    url
-        Such as ``https://github.com/owner/name``; a trailing slash or ``.git`` is ignored.
-
-    Raises
-    ------
-    ValueError
-        If `url` has another form. Only GitHub will do, because Colab opens notebooks from nowhere else.
+    Any other form is a ValueError. Only GitHub will do, because Colab opens notebooks from nowhere else.
     """
     match = _ADDRESS.fullmatch(url.strip().rstrip("/").removesuffix(".git"))
     if match is None:
@@ -54,54 +59,28 @@ def site(url: str) -> str:
 
 def text_files(root: Path = ROOT) -> list[Path]:
     """All text files of the working tree that git does not ignore, sorted."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     paths = {root / name for name in listing.split("\0") if name}
     return sorted(path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:8192])
 
 
 def replace_address(text: str, old: str, new: str) -> str:
-    """`text` with every use of the address `old` turned into `new`.
+    """The text with every use of the address `old` turned into `new`.
 
-    The repository's address, the Colab form of it (``/github/OWNER/NAME``) and the address of the site all
-    follow. A longer name that merely starts with the old one is left alone.
+    The repository's address, its form in Colab links (``/github/OWNER/NAME``) and the address of the site
+    are all replaced. A longer name that merely starts with the old one is left alone.
     """
-    old_owner, old_name = split_address(old)
-    new_owner, new_name = split_address(new)
-    old_site, new_site = site(old).removeprefix("https://"), site(new).removeprefix("https://")
-    slug = re.escape(f"{old_owner}/{old_name}")
-    text = re.sub(rf"(?<=github\.com/){slug}(?![\w-])", f"{new_owner}/{new_name}", text)
-    text = re.sub(rf"(?<=/github/){slug}(?![\w-])", f"{new_owner}/{new_name}", text)
-    return re.sub(rf"(?<![\w-]){re.escape(old_site.rstrip('/'))}(?![\w-])", new_site.rstrip("/"), text)
+    old_slug, new_slug = ("/".join(split_address(url)) for url in (old, new))
+    old_site, new_site = (site(url).removeprefix("https://").rstrip("/") for url in (old, new))
+    slug = rf"(?:(?<=github\.com/)|(?<=/github/)){re.escape(old_slug)}(?![\w-])"
+    text = re.sub(slug, new_slug, text)
+    return re.sub(rf"(?<![\w-]){re.escape(old_site)}(?![\w-])", new_site, text)
 
 
 def set_address(url: str, root: Path = ROOT) -> list[Path]:
-    """Change the public address of the repository in every file that holds it.
-
-    Parameters
-    ----------
-    url
-        The new address, ``https://github.com/OWNER/NAME``.
-    root
-        Root of the repository.
-
-    Returns
-    -------
-    list of Path
-        The files that changed.
-
-    Raises
-    ------
-    ValueError
-        If `url` is not a GitHub repository's address.
-    """
-    owner, name = split_address(url)
-    old, new = address(root), f"https://github.com/{owner}/{name}"
+    """Change the public address of the repository in every file that holds it; returns the changed files."""
+    old, new = address(root), "https://github.com/" + "/".join(split_address(url))
     changed = []
     for path in text_files(root):
         before = path.read_bytes().decode("utf-8")

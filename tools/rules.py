@@ -30,10 +30,7 @@ def problems(root: Path = repository.ROOT) -> list[str]:
 def updated(states: tuple[Rules, ...], what: str, commit: str, records: int) -> tuple[Rules, ...]:
     """The states with the present one: added if the rules have changed, else with its commit filled in.
 
-    Raises
-    ------
-    ValueError
-        If the rules have changed and nothing says what and why.
+    Changed rules without a word on what was changed and why are a ValueError.
     """
     digest = claims.rules_digest()
     if states and states[-1].sha256 == digest:
@@ -44,22 +41,15 @@ def updated(states: tuple[Rules, ...], what: str, commit: str, records: int) -> 
     return (*states, Rules(digest, now, "", records, what))
 
 
-def paper_records(folder: Path | None = None) -> int:
-    """How many records at the paper's length there are."""
-    return sum(count for (_, scale), count in evidence.available(folder).items() if scale == "paper")
-
-
-def commit(root: Path = repository.ROOT) -> str:
+def last_commit(root: Path = repository.ROOT) -> str:
     """The last commit that changed a file of the rules; empty where some are changed and not committed."""
-    paths = [f"cosnorm/{name}" for name in RULES]
-    if _git(root, "status", "--porcelain", "--", *paths):
-        return ""
-    return _git(root, "log", "-1", "--format=%H", "--", *paths)
+    paths = ["--", *(f"cosnorm/{name}" for name in RULES)]
 
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments, *paths]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.strip()
 
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    return "" if git("status", "--porcelain") else git("log", "-1", "--format=%H")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,13 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     path = repository.ROOT / TARGET
     states = claims.rules() if path.exists() else ()
-    states = updated(states, options.what, commit(), paper_records())
+    paper = sum(count for (_, scale), count in evidence.available().items() if scale == "paper")
+    states = updated(states, options.what, last_commit(), paper)
     text = json.dumps([asdict(state) for state in states], indent=1) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
-    print(
-        f"wrote {TARGET}: {len(states)} states, the last of {states[-1].date}, commit "
-        f"{states[-1].commit or 'open'}"
-    )
+    last = states[-1]
+    print(f"wrote {TARGET}: {len(states)} states, the last of {last.date}, commit {last.commit or 'open'}")
     return 0
 
 

@@ -1,11 +1,7 @@
-"""Draw the site's logo, its icon for a phone's home screen, and the card that shared links show.
-
-python -m tools.site_identity   write them to book/_static
-"""
+"""The site's logo, its icon for a phone's home screen, and the card that shared links show."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import math
 from pathlib import Path
@@ -16,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle
 
 from cosnorm import plots
-from tools import front_page, repository
+from tools import front_page
+from tools.pages import Drawing, Page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,20 +72,16 @@ def card() -> bytes:
 
 
 def _draw_logo(axes: Axes, pixels: float) -> None:
-    """The logo in axes that are a square of so many pixels."""
     unit = pixels / 64 * 72 / DPI  # points in a step of the logo's grid
     axes.set(xlim=(0, 64), ylim=(0, 64))
     axes.axis("off")
     middle = (CENTER, CENTER)
     axes.add_patch(Circle(middle, RADIUS, facecolor="white", edgecolor=BLUE, linewidth=3 * unit))
     for angle, color in ((0, BLUE), (math.radians(ANGLE), RED)):
-        end = [CENTER + TIP * math.cos(angle)], [CENTER + TIP * math.sin(angle)]
-        axes.plot(
-            [CENTER, *end[0]], [CENTER, *end[1]], color=color, linewidth=5 * unit, solid_capstyle="round"
-        )
-    axes.add_patch(
-        Arc(middle, 2 * ARC, 2 * ARC, theta2=ANGLE, edgecolor=GRAY, linewidth=3 * unit, capstyle="round")
-    )
+        x, y = ([CENTER, CENTER + TIP * length] for length in (math.cos(angle), math.sin(angle)))
+        axes.plot(x, y, color=color, linewidth=5 * unit, solid_capstyle="round")
+    bow = {"edgecolor": GRAY, "linewidth": 3 * unit, "capstyle": "round"}
+    axes.add_patch(Arc(middle, 2 * ARC, 2 * ARC, theta2=ANGLE, **bow))
     axes.add_patch(Circle(middle, 4, color=GRAY, linewidth=0, zorder=3))
 
 
@@ -98,21 +91,11 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write(root: Path = repository.ROOT) -> list[Path]:
-    """Write the three files and return their paths."""
-    contents = {"logo.svg": logo().encode(), "touch-icon.png": icon(), "social-card.png": card()}
-    for name, content in contents.items():
-        (root / FOLDER / name).write_bytes(content)
-    return [root / FOLDER / name for name in contents]
+def files(root: Path) -> dict[Path, str | Drawing]:
+    """The three files. No mark is in a PNG, so those are compared by a test, pixel by pixel."""
+    pictures = {"touch-icon.png": icon, "social-card.png": card}
+    drawings = {FOLDER / name: Drawing("", draw) for name, draw in pictures.items()}
+    return {FOLDER / "logo.svg": logo(), **drawings}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the files and say where."""
-    argparse.ArgumentParser(prog="python -m tools.site_identity", description=__doc__).parse_args(arguments)
-    for path in write():
-        print(f"wrote {path.relative_to(repository.ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+PAGE = Page("identity", files)

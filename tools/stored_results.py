@@ -42,6 +42,10 @@ class _Trail:
     changed: Callable[[ast.stmt, set[str]], set[str]] = lambda statement, held: set()  # without being stored
     held: set[str] = field(default_factory=set)
 
+    def store(self, names: set[str], results: bool) -> None:
+        """Note that these names now hold such results, or something else."""
+        self.held = self.held | names if results else self.held - names
+
 
 def cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """Code cells that load records or use a name that holds stored results."""
@@ -69,17 +73,17 @@ def _follow(statement: ast.stmt, trail: _Trail) -> bool:
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         inside = _names(statement, ast.Store) | _local(statement)
         uses = bool((_names(statement, ast.Load) - inside) & trail.held) or trail.begins(statement)
-        _store({statement.name}, uses, trail.held)
+        trail.store({statement.name}, uses)
         return uses
     inner, head = _parts(statement)
     uses = any(_uses(node, trail) for node in head)
     stored = {name for node in head for name in _names(node, ast.Store) - _local(node)}
     if uses or not isinstance(statement, ast.AugAssign):
-        _store(stored, uses and not trail.ends(statement), trail.held)
+        trail.store(stored, uses and not trail.ends(statement))
     trail.held.update(trail.changed(statement, trail.held))
     found = [_follow(each, trail) for each in inner]  # every one, for what it stores
     if inner and trail.begins(statement):
-        _store(_names(statement, ast.Store) - _local(statement), True, trail.held)
+        trail.store(_names(statement, ast.Store) - _local(statement), True)
         return True
     return uses or any(found)
 
@@ -96,14 +100,6 @@ def _parts(statement: ast.stmt) -> tuple[list[ast.stmt], list[ast.AST]]:
         else:
             head.append(node)
     return inner, head
-
-
-def _store(names: set[str], uses: bool, held: set[str]) -> None:
-    """Note that these names now hold stored results, or something else."""
-    if uses:
-        held.update(names)
-    else:
-        held.difference_update(names)
 
 
 def _uses(node: ast.AST, trail: _Trail) -> bool:
@@ -146,11 +142,8 @@ def _descends(node: ast.AST) -> bool:
     if not isinstance(node, ast.For | ast.While | ast.FunctionDef):
         return False
     below = list(ast.walk(node))
-    called = {
-        each.func.attr
-        for each in below
-        if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
-    }
+    calls = [each.func for each in below if isinstance(each, ast.Call)]
+    called = {function.attr for function in calls if isinstance(function, ast.Attribute)}
     subtracts = any(isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Sub) for each in below)
     return bool(called & GRADIENTS) and (subtracts or bool(called & STEPS))
 

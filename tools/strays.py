@@ -1,4 +1,4 @@
-"""Numbers in the book's prose that nothing in the book gives.
+"""Numbers in the book's prose that have no source.
 
 python -m tools.strays [FILE ...]   print them (default: the pages that are held to the rule)
 
@@ -81,24 +81,13 @@ _REMOVED = tuple(
 
 @dataclass(frozen=True)
 class Stray:
-    """A number without a source.
-
-    Attributes
-    ----------
-    page
-        Name of the file.
-    text
-        The number as written.
-    context
-        What stands around it.
-    """
+    """A number without a source, as it is written, and the words around it."""
 
     page: str
     text: str
     context: str
 
     def __str__(self) -> str:
-        """In a line."""
         return f"{self.page}: {self.text!r} in \u201c{self.context}\u201d"
 
 
@@ -124,13 +113,7 @@ class Number:
 
 
 def numbers(text: str) -> Iterator[Number]:
-    """Every number of a text, thousands joined, a Unicode minus read as one.
-
-    Examples
-    --------
-    >>> [number.value for number in numbers("from 10\u202f000 to \u22122.5 and 97 %")]
-    [10000.0, -2.5, 97.0]
-    """
+    """Every number of a text, thousands joined, a Unicode minus read as one."""
     for match in _NUMBER.finditer(text):
         whole, decimals, exponent, percent = match.groups()
         digits = _SEPARATORS.sub("", whole) + (decimals or "")
@@ -138,9 +121,8 @@ def numbers(text: str) -> Iterator[Number]:
         scale = float("1" + (exponent or "e0").replace("\u2212", "-"))
         sign = -1 if match[0][0] in "-\u2212" else 1
         step = 10.0 ** -len((decimals or ".")[1:])
-        yield Number(
-            match[0].strip(), sign * float(digits) * scale, step / 2 * scale, bool(percent), match.start()
-        )
+        value = sign * float(digits) * scale
+        yield Number(match[0].strip(), value, step / 2 * scale, bool(percent), match.start())
 
 
 def prose(markdown: str) -> str:
@@ -151,15 +133,9 @@ def prose(markdown: str) -> str:
 
 
 def strays(path: Path) -> list[Stray]:
-    """The numbers of a page that have no source.
-
-    Parameters
-    ----------
-    path
-        A chapter or a Markdown page.
-    """
+    """The numbers of a page that have no source."""
     text = prose(chapters.markdown(path))
-    known = [*general(), *own(path)]
+    known = [*shared_numbers(), *own_numbers(path)]
     return [
         Stray(path.name, number.text, " ".join(text[max(0, number.start - 40) : number.start + 40].split()))
         for number in numbers(text)
@@ -169,7 +145,7 @@ def strays(path: Path) -> list[Stray]:
     ]
 
 
-def own(path: Path) -> list[float]:
+def own_numbers(path: Path) -> list[float]:
     """Numbers that a chapter's outputs show and that its code holds; none for a Markdown page."""
     if path.suffix != ".ipynb":
         return []
@@ -183,7 +159,7 @@ def own(path: Path) -> list[float]:
 
 
 @cache
-def general() -> tuple[float, ...]:
+def shared_numbers() -> tuple[float, ...]:
     """The paper's figures, the settings of all experiments, sizes of datasets and conventions."""
     found: set[float] = {*CONVENTIONS, *RATES, *FACTORS, *PERCENTILES}
     found.update(value for values in PAPER.values() for value in values)
@@ -215,7 +191,7 @@ def _numbers_in(values: Iterable[Any]) -> Iterator[float]:
             yield from _numbers_in(value)
 
 
-def held_to_the_rule(root: Path = repository.ROOT) -> list[Path]:
+def checked_pages(root: Path = repository.ROOT) -> list[Path]:
     """The chapters, the first page and the README."""
     return [*chapters.chapters(root), root / "book" / "index.md", root / "README.md"]
 
@@ -224,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the strays; the exit status says whether there is one."""
     parser = argparse.ArgumentParser(prog="python -m tools.strays", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
-    paths = parser.parse_args(arguments).files or held_to_the_rule()
+    paths = parser.parse_args(arguments).files or checked_pages()
     found = [stray for path in paths for stray in strays(path)]
     print("\n".join(map(str, found)) or "every number has a source")
     return 1 if found else 0

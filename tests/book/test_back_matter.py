@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ from typer.main import get_command
 
 from cosnorm import evidence
 from cosnorm._cli.app import app
-from tools import back_matter, chapters, exercises_page
+from tools import back_matter
 
 
 def modules(root: Path) -> Iterator[str]:
@@ -151,40 +150,6 @@ def test_the_paper_and_a_record_are_real() -> None:
     name = re.search(r"^record (\S+),$", back_matter.record(), re.MULTILINE)
     assert name is not None
     assert (evidence.PACKAGE_RECORDS / name[1]).is_file()
-
-
-# -- exercises -----------------------------------------------------------------------------------------
-
-
-def test_every_exercise_has_one_solution_and_the_page_is_fresh(root: Path) -> None:
-    assert exercises_page.problems(root) == []
-
-
-def test_every_chapter_has_exercises_and_each_is_on_the_page(root: Path) -> None:
-    page = exercises_page.page(root)
-    for path in chapters.chapters(root):
-        found = exercises_page.exercises(path)
-        assert 3 <= len(found) <= 6, path.name
-        for exercise in found:
-            assert exercise.text
-            assert page.count(f"{{ref}}`{exercise.label}`.") == 1
-            assert page.count(f"{{ref}}`solution-{exercise.label}`") == 1
-
-
-def test_a_missing_solution_is_seen(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "book").mkdir()
-    name = chapters.chapters(root)[2].name
-    shutil.copyfile(root / "book" / name, tmp_path / "book" / name)
-    exercises_page.write_page(tmp_path)
-    assert exercises_page.problems(tmp_path) == []
-    label = exercises_page.exercises(tmp_path / "book" / name)[1].label
-    text = (tmp_path / "book" / name).read_text()
-    (tmp_path / "book" / name).write_text(text.replace(f"solution-start}} {label}", "solution-start} ex-99"))
-    found = exercises_page.problems(tmp_path)
-    assert len(found) == 2
-    assert f"{label} has 0 solutions" in found[0]
-    (tmp_path / exercises_page.PAGE).write_text("edited")
-    assert any("stale" in problem for problem in exercises_page.problems(tmp_path))
 
 
 # -- glossary ------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_labels_are_unique() -> None:
 
 
 def test_every_equation_has_a_test_and_the_page_is_fresh() -> None:
-    assert len(chapters.equation_labels()) >= 10
+    assert len(equations.equation_labels()) >= 10
     problems = equations.problems()
     assert not problems, "\n".join(problems)
 

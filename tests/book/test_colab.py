@@ -133,7 +133,6 @@ def test_a_chapter_runs_alone_where_the_package_is_missing(
     """Its own first cell installs the package and nothing else, and all others then run and say the same."""
     before = installed(bare, tmp_path)
     notebook = opened(chapter, wheel, root)
-    lax = notebook.metadata.cosnorm.get("nbval") == "lax"
     stored = [texts(cell) for cell in chapters.code_cells(notebook)]
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -142,15 +141,10 @@ def test_a_chapter_runs_alone_where_the_package_is_missing(
     assert installed(bare, tmp_path) == before
     ran = [texts(cell) for cell in chapters.code_cells(notebook)]
     assert len(ran) > 5
-    compared = [is_compared(cell, lax) for cell in chapters.code_cells(notebook)]
+    compared = [chapters.texts_are_compared(notebook, cell) for cell in chapters.code_cells(notebook)]
     assert sum(compared[1:]) > 2
-    differing = {
-        cell.id: (now, then)
-        for cell, now, then, counts in zip(
-            chapters.code_cells(notebook)[1:], ran[1:], stored[1:], compared[1:], strict=True
-        )
-        if counts and now != then
-    }
+    cells = zip(chapters.code_cells(notebook)[1:], ran[1:], stored[1:], compared[1:], strict=True)
+    differing = {cell.id: (now, then) for cell, now, then, counts in cells if counts and now != then}
     assert not differing, "other outputs than those stored"
 
 
@@ -169,24 +163,12 @@ def test_a_scale_chosen_in_colab_is_the_one_whose_cost_is_stated(
     assert "a stored one took" in said
 
 
-def is_compared(cell: nbformat.NotebookNode, lax: bool) -> bool:
-    """Whether a cell's output is the same wherever its chapter runs."""
-    tags = cell.metadata.get("tags", [])
-    return "nbval-check-output" in tags if lax else "nbval-ignore-output" not in tags
-
-
 def run_with(notebook: nbformat.NotebookNode, python: Path, folder: Path) -> None:
     """Execute a notebook in `folder` with the kernel of another environment."""
     client = NotebookClient(notebook, timeout=600, coalesce_streams=True)
     manager = client.create_kernel_manager()
-    manager.kernel_spec.argv = [
-        str(python),
-        "-m",
-        "ipykernel_launcher",
-        "--log-level=ERROR",
-        "-f",
-        "{connection_file}",
-    ]
+    command = [str(python), "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    manager.kernel_spec.argv = command
     client.execute(cwd=str(folder))
 
 

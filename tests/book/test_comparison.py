@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -112,10 +113,7 @@ def test_a_figure_in_which_something_else_is_drawn_differs(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda figure, ax: ax.lines[0].set_ydata([1, 2.01, 3]),
-            "line2d in figure, axes_1 .* not where it was",
-        ),
+        (lambda figure, ax: ax.lines[0].set_ydata([1, 2.01, 3]), "line2d in figure, axes_1 .* not where it"),
         (lambda figure, ax: ax.lines[0].set_color("#ff0000"), "another color"),
         (lambda figure, ax: ax.set_xticks([0, 1, 2]), "tick"),
         (lambda figure, ax: ax.set_xticks([0, 1], ["0", "3"]), "tick"),
@@ -126,8 +124,7 @@ def test_where_things_are_counts_in_figures_from_records(
 ) -> None:
     stored, new = drawing(), drawing(change)
     assert comparison.figure_differences(stored, new) == []
-    with pytest.raises(AssertionError, match=said):
-        assert "\n".join(comparison.figure_differences(stored, new, "everything")) == ""
+    assert re.search(said, "\n".join(comparison.figure_differences(stored, new, "everything")))
 
 
 def test_a_title_may_depend_on_the_outcome_of_training_and_a_label_may_not() -> None:
@@ -153,15 +150,9 @@ def test_outputs_are_compared_kind_by_kind() -> None:
     assert "12 errors" in comparison.differences(stored, [printed("13 errors"), stored[1]])[0]
     assert "text/plain" in comparison.differences(stored, stored[:1])[0]
     assert "stdout" in comparison.differences(stored[1:], stored)[0]
-    assert (
-        "error"
-        in comparison.differences(
-            [], [{"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}]
-        )[0]
-    )
-
-
-def test_what_a_library_says_on_one_machine_is_no_result() -> None:
+    failed = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
+    assert "error" in comparison.differences([], [failed])[0]
+    # What a library says on one machine is no result.
     assert comparison.differences([], [printed("building the font cache", "stderr")]) == []
 
 

@@ -58,12 +58,8 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_stored_page_is_fresh(root: Path) -> None:
-    assert provenance_page.problems(root) == []
-
-
 def test_every_figure_of_the_book_is_on_the_page(root: Path) -> None:
-    page = provenance_page.page(root)
+    page = provenance_page.text(root)
     for path in chapters.chapters(root):
         for cell in chapters.code_cells(chapters.read(path)):
             name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
@@ -73,7 +69,7 @@ def test_every_figure_of_the_book_is_on_the_page(root: Path) -> None:
 
 
 def test_what_is_shown_is_linked_to_its_records(book: Path) -> None:
-    page = provenance_page.page(book)
+    page = provenance_page.text(book)
     assert "\n{numref}`fig-01-one`\n: [mnist short](records-mnist-short)\n" in page
     assert '\ntable in "The result"\n: [mnist short](records-mnist-short)\n' in page
     assert "\nComputed by the chapter itself when it is executed\n: {numref}`fig-01-two`\n" in page
@@ -81,14 +77,14 @@ def test_what_is_shown_is_linked_to_its_records(book: Path) -> None:
 
 
 def test_links_to_records_have_their_targets(root: Path) -> None:
-    page = provenance_page.page(root)
+    page = provenance_page.text(root)
     links = set(re.findall(r"\]\((records-[\w-]+)\)", page))
     assert links
     assert links == set(re.findall(r"^\((records-[\w-]+)\)=$", page, re.MULTILINE))
 
 
 def test_a_set_of_records_is_described(book: Path) -> None:
-    page = provenance_page.page(book)
+    page = provenance_page.text(book)
     assert "5 runs: 3 competitors with 1 to 2 seeds, 1 of which diverged" in page
     assert "\n  cosnorm run mnist --scale short --norm none,cosine --seeds 2\n" in page
     assert "\n  cosnorm run mnist --scale short --norm batch --seeds 3-3\n" in page
@@ -117,27 +113,18 @@ def test_commands_make_the_runs_they_stand_for(root: Path) -> None:
 
 
 def test_what_no_figure_shows_is_listed(book: Path) -> None:
-    assert "Experiment, scale and number of runs: mnist smoke (1)." in provenance_page.page(book)
-
-
-def test_staleness_is_seen(book: Path) -> None:
-    assert len(provenance_page.problems(book)) == 1
-    provenance_page.write_page(book)
-    assert provenance_page.problems(book) == []
-    record.write(make_record("cosine", 2, [6, 5, 4]), book / chapters.RECORDS)
-    (problem,) = provenance_page.problems(book)
-    assert "make execute" in problem
+    assert "Experiment, scale and number of runs: mnist smoke (1)." in provenance_page.text(book)
 
 
 def test_benchmarks_are_listed_once_they_are_there(book: Path) -> None:
-    assert "Times of the layers" not in provenance_page.page(book)
+    assert "Times of the layers" not in provenance_page.text(book)
     cost = Cost((1e-3, 2e-3), 0, 0, {})
     compared = {"small": Comparison("small", "a small layer", {"nn.Linear": cost}, {})}
     facts = make_record("cosine", 0, [5, 4]).provenance | {"commit": "a" * 40, "modified": True}
     benchmarking.write(
         benchmarking.Result(compared, facts), book / provenance_page.BENCHMARKS / "layers.json"
     )
-    text = provenance_page.page(book)
+    text = provenance_page.text(book)
     link = "[`layers.json`](https://github.com/some/book/blob/main/cosnorm/records/benchmarks/layers.json)"
     assert text.count(link) == 1
     assert "cosnorm bench --cases small --repeats 2 --output layers.json" in text
@@ -151,10 +138,10 @@ def test_benchmarks_are_listed_once_they_are_there(book: Path) -> None:
 
 
 def test_a_cell_that_shows_benchmarks_links_to_them() -> None:
-    assert list(provenance_page._timed(["benchmarks/*.json", "mnist/short/*.json"])) == [
+    assert list(provenance_page._links([], ["benchmarks/*.json", "mnist/short/*.json"])) == [
         "[times of the layers](records-benchmarks)"
     ]
-    assert list(provenance_page._timed(["mnist/short/*.json"])) == []
+    assert list(provenance_page._links([], ["mnist/short/*.json"])) == []
     assert provenance_page._groups(["benchmarks/*.json"], repository.ROOT) == []
 
 
@@ -162,4 +149,4 @@ def test_a_damaged_record_is_named(book: Path) -> None:
     path = next((book / chapters.RECORDS).glob("mnist/short/cosine*.json"))
     shutil.copyfile(path, path.with_name("cosine-seed9.json"))
     with pytest.raises(record.RecordError, match="cosine-seed9"):
-        provenance_page.page(book)
+        provenance_page.text(book)
