@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosnorm import plots
-from cosnorm.plots.cost import ratios
+from cosnorm.plots import ratios
 
 #: The second round was slowed down for all alike.
 ROUNDS = {"plain": [1.0, 10.0, 2.0], "cosine": [1.2, 13.0, 2.2]}

@@ -54,7 +54,7 @@ def test_a_single_run_has_no_band_and_a_diverged_one_no_curve() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ValueError, match="no finished run"):
+    with pytest.raises(ValueError, match="at least one record"):
         plots.measured_curves([], doubled, "m")
     with pytest.raises(ValueError, match="one scale"):
         plots.measured_curves([*records(), make_record("none", 0, [1], scale="paper")], doubled, "m")

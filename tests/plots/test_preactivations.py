@@ -53,7 +53,7 @@ def test_a_diverged_run_is_passed_over() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ValueError, match="no finished run"):
+    with pytest.raises(ValueError, match="at least one record"):
         plots.preactivation_percentiles([])
     with pytest.raises(ValueError, match="one scale"):
         plots.preactivation_percentiles([run("none"), run("none", scale="paper")])

@@ -11,7 +11,7 @@ import pytest
 
 from cosnorm import plots, register
 from cosnorm.evidence import Interval
-from cosnorm.plots.readings import headline
+from cosnorm.plots.special import headline
 from cosnorm.register import Comparison, Gap, Judgement, OpenPoint, Reading, Score
 
 NAMES = {"cosine": "cosine", "none": "none"}
