@@ -307,8 +307,8 @@ def lowest_by_depth(
     depths: list[int] = sorted({*found, *(paper or {})})
     axes.set(xticks=depths, xlim=(depths[0] - 0.4, depths[-1] + 0.4), xlabel="weight layers")
     axes.set_ylabel(f"lowest of {records[0].settings['epochs']} {style.errors_axis(records[0])}")
-    corner = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
-    axes.annotate(style.label(technique), (0.99, 0.97), color=style.ink(color), **corner)
+    name, corner = style.label(technique), (0.99, 0.97)
+    axes.annotate(name, corner, xycoords="axes fraction", color=style.ink(color), ha="right", va="top")
     return figure
 
 
