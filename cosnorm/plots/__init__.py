@@ -1,38 +1,56 @@
-"""Every figure of the book, drawn from records: one color and marker a technique, the same SVG each time."""
+"""Every figure of the book, drawn from records: one color and marker per technique, the same SVG each time.
 
-from cosnorm.plots.clock import error_against_time
-from cosnorm.plots.cost import relative_times
-from cosnorm.plots.curves import test_error_curves
-from cosnorm.plots.depths import by_depth, curves_by_depth, lowest_by_depth
-from cosnorm.plots.fair import differences
-from cosnorm.plots.gallery import pictures
-from cosnorm.plots.identity import (
+Every function that draws takes ``title``, the answer that the figure gives, and some take ``figsize``, its
+width and height in inches. Records of several experiments or scales do not belong in one figure: they are
+refused.
+"""
+
+from cosnorm.plots import speed as cost  # noqa: F401 (chapter 20 writes plots.cost.ratios)
+from cosnorm.plots.curves import (
+    by_depth,
+    curves_by_depth,
+    lowest_by_depth,
+    measured_curves,
+    noise_curves,
+    overfitting,
+    rises,
+    scaled_inputs,
+    test_error_curves,
+)
+from cosnorm.plots.scores import (
+    before_and_after,
+    by_rate,
+    differences,
+    error_against_rate,
+    place_in_distribution,
+    seed_scores,
+)
+from cosnorm.plots.special import percentiles, pictures, preactivation_percentiles, readings, ridgelines
+from cosnorm.plots.speed import (
+    epochs_to_errors,
+    error_against_time,
+    first_passages,
+    ratios,
+    relative_times,
+    steps_to_reach,
+)
+from cosnorm.plots.style import (
     COLORS,
     LABELS,
     LINE_STYLES,
     MARKERS,
     REFERENCE,
+    SIZE,
+    ink,
     label,
     line_styles,
+    new_figure,
+    new_panels,
     norm_of,
+    plain_ticks,
+    to_svg,
+    use_book_style,
 )
-from cosnorm.plots.labels import ink
-from cosnorm.plots.magnitudes import scaled_inputs
-from cosnorm.plots.measures import measured_curves
-from cosnorm.plots.noise import noise_curves
-from cosnorm.plots.panels import new_panels
-from cosnorm.plots.passages import epochs_to_errors, first_passages
-from cosnorm.plots.placing import place_in_distribution
-from cosnorm.plots.preactivations import percentiles, preactivation_percentiles
-from cosnorm.plots.ranking import before_and_after
-from cosnorm.plots.rates import by_rate, error_against_rate
-from cosnorm.plots.reaching import steps_to_reach
-from cosnorm.plots.readings import readings
-from cosnorm.plots.ridges import ridgelines
-from cosnorm.plots.rising import overfitting, rises
-from cosnorm.plots.seeds import seed_scores
-from cosnorm.plots.style import SIZE, new_figure, to_svg, use_book_style
-from cosnorm.plots.ticks import plain_ticks
 
 __all__ = [
     "COLORS",
@@ -65,6 +83,7 @@ __all__ = [
     "place_in_distribution",
     "plain_ticks",
     "preactivation_percentiles",
+    "ratios",
     "readings",
     "relative_times",
     "ridgelines",
