@@ -101,12 +101,6 @@ def mlp(
     torch.nn.Sequential
         Maps ``(B, sizes[0])`` to logits ``(B, sizes[-1])``, on the CPU in torch's default dtype.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two sizes, a size is not a positive integer, the technique is unknown,
-        needs a convolution or has no bias to leave out, or ``std`` is negative or not finite.
-
     Examples
     --------
     >>> mlp((64, 30, 10), "cosine", seed=0)(torch.zeros(5, 64)).shape
@@ -184,12 +178,6 @@ def convnet(
     torch.nn.Sequential
         Maps ``(B, in_channels, size, size)`` to logits ``(B, num_classes)``.
 
-    Raises
-    ------
-    ValueError
-        If a size is not a positive integer, the kernel is even, the technique is unknown or has no bias to
-        leave out, or ``std`` is negative or not finite.
-
     Examples
     --------
     >>> network = convnet("cosine", in_channels=1, size=8, channels=(8, 8), hidden=(32,), kernel_size=3)
@@ -228,11 +216,6 @@ def hidden_layer(norm: str, inputs: int, units: int, *, constant: float = 1e-4) 
 
     Weights are as the layer's own constructor draws them.
 
-    Raises
-    ------
-    ValueError
-        As for :func:`mlp`.
-
     Examples
     --------
     >>> [type(module).__name__ for module in hidden_layer("batch", 4, 3)]
@@ -244,11 +227,6 @@ def hidden_layer(norm: str, inputs: int, units: int, *, constant: float = 1e-4) 
 
 def update_rule(norm: str, network: nn.Module) -> UpdateRule:
     """What a technique adds to the loss and does after every update of a network; mostly nothing.
-
-    Raises
-    ------
-    ValueError
-        If the technique is unknown.
 
     Examples
     --------
