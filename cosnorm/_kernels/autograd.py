@@ -121,7 +121,7 @@ class Cosine(Function):
 class OnceDifferentiableCosine(Cosine):
     """For sparse input, whose kernel has no second and no forward derivative."""
 
-    backward = staticmethod(once_differentiable(Cosine.backward))
+    backward: Any = staticmethod(once_differentiable(Cosine.backward))
 
 
 class CompiledCosine(Function):
