@@ -1,9 +1,21 @@
 """Cosine normalization as pure functions: the cosine of an input with each row or filter of a weight.
 
 Source: Luo, Zhan, Wang, Yang, *Cosine Normalization: Using Cosine Similarity Instead of Dot
-Product in Neural Networks*, arXiv:1702.05870. The derivatives are written out (Equations 11 and
-12; chapter 3 of the book derives them), so only the inputs, the cosines and two sets of lengths
-are kept for the backward pass.
+Product in Neural Networks*, arXiv:1702.05870. The straightforward version is
+
+>>> def straightforward(input, weight, centered=False, constant=0.0):
+...     x, w = (v - v.mean(-1, keepdim=True) if centered else v for v in (input, weight))
+...     x, w = (torch.nn.functional.pad(v, (0, 1), value=constant) for v in (x, w))
+...     return torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(w).T
+>>> x, w = torch.randn(128, 20), torch.randn(30, 20)
+>>> torch.allclose(cosine_linear(x, w, constant=0.1), straightforward(x, w, constant=0.1), atol=1e-6)
+True
+
+and a convolution does the same with each patch. Everything else, in ``cosnorm._kernels``, exists for the
+range of float16, memory, in-place activations after the layer, ``torch.compile``, the transforms of
+``torch.func``, and exactness at zero vectors and large means. The derivatives are written out (Equations 11
+and 12; chapter 3 of the book derives them), so only the inputs, the cosines and two sets of lengths are kept
+for the backward pass.
 """
 
 from __future__ import annotations
@@ -13,8 +25,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosnorm import _convolution, _linear, _sparse
-from cosnorm._arguments import (
+from cosnorm._kernels.autograd import OnceDifferentiableCosine, apply
+from cosnorm._kernels.checks import (
     autocasts,
     check_channels,
     check_constant,
@@ -25,7 +37,9 @@ from cosnorm._arguments import (
     reject_unknown,
     resolve_padding,
 )
-from cosnorm._windows import Geometry
+from cosnorm._kernels.convolution import ConvolutionCosine
+from cosnorm._kernels.linear import LinearCosine, SparseCosine
+from cosnorm._kernels.windows import Geometry
 
 __all__ = ["cosine_conv1d", "cosine_conv2d", "cosine_conv3d", "cosine_linear"]
 
@@ -104,9 +118,9 @@ def cosine_linear(
     input, weight = _autocast(name, input, weight)
     if input.layout == torch.sparse_csr:
         check_sparse(name, input)
-        return _sparse.apply(input, weight, bool(centered), float(constant))
+        return OnceDifferentiableCosine.apply(input, weight, SparseCosine(bool(centered), float(constant)))
     rows = input if input.dim() == 2 else input.reshape(-1, weight.shape[1])
-    cosines = _linear.apply(rows, weight, bool(centered), float(constant))
+    cosines = apply(rows, weight, LinearCosine(bool(centered), float(constant)))
     return cosines if input.dim() == 2 else cosines.view(*input.shape[:-1], len(weight))
 
 
@@ -249,7 +263,7 @@ def _cosine_convolution(
     check_extent(name, batch, window, widths, gaps)
     batch, weight = _autocast(name, batch, weight)
     geometry = Geometry(steps, widths, gaps, int(groups))
-    output = _convolution.apply(batch, weight, geometry, bool(centered), float(constant))
+    output = apply(batch, weight, ConvolutionCosine(geometry, bool(centered), float(constant)))
     return output if input.dim() == dims + 2 else output.squeeze(0)
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._arguments import check_constant, reject_unknown
+from cosnorm._kernels.checks import check_constant, reject_unknown
 from cosnorm.functional import cosine_conv1d, cosine_conv2d, cosine_conv3d, cosine_linear
 
 __all__ = ["CosineConv1d", "CosineConv2d", "CosineConv3d", "CosineLinear"]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,31 @@ from cosnorm.relatives import Standardize, UpdateRule
 from cosnorm.techniques import TECHNIQUES, Recipe, Slot
 from cosnorm.tutorial import TUTORIAL
 
+F = TypeVar("F", bound=Callable[..., nn.Module])
+
 #: What the hidden layers may be normalized by; :mod:`cosnorm.techniques` says how each does it.
 NORMS = tuple(TECHNIQUES)
 #: Networks that are built as a whole and that :func:`mlp` and :func:`convnet` do not know.
 WHOLE = {"tutorial": TUTORIAL}
 
 
+def _with_techniques(rate: str, *words: str) -> Callable[[F], F]:
+    """Put one row per technique that has a ``rate``, made of these fields, in place of ``{techniques}``."""
+    rows = [
+        " ".join([f"{name:18} {getattr(recipe, rate):<6g}", *(getattr(recipe, word) for word in words)])
+        for name, recipe in TECHNIQUES.items()
+        if getattr(recipe, rate) is not None
+    ]
+    table = "\n    ".join(row.rstrip() for row in rows)
+
+    def decorate(function: F) -> F:
+        function.__doc__ = (function.__doc__ or "").replace("{techniques}", table)
+        return function
+
+    return decorate
+
+
+@_with_techniques("rate", "layers")
 def mlp(
     sizes: Sequence[int],
     norm: str = "cosine",
@@ -53,28 +73,7 @@ def mlp(
     ================== ====== ==============================================================
     norm               rate   layers (``cosnorm.relatives`` or ``torch.nn``)
     ================== ====== ==============================================================
-    none               0.3    Linear
-    cosine             3      CosineLinear
-    centered           3      CosineLinear, ``centered``
-    weight             0.3    WeightNormLinear, gain 1
-    weight_learned     0.3    WeightNormLinear, learned gain
-    weight_decay       0.3    Linear; rule WeightDecay
-    max_norm           0.3    Linear; rule MaxNorm
-    scaling            0.3    Linear; rule ScalingWeightNorm
-    batch              1      Linear, BatchNorm1d
-    mean_only_batch    0.3    WeightNormLinear, learned gain, MeanOnlyBatchNorm1d
-    cosine_mean_only   0.3    CosineLinear, MeanOnlyBatchNorm1d
-    cosine_affine      0.3    CosineLinear, ScaleShift
-    early_batch        0.3    as ``batch`` in the first hidden layer, ``none`` in the others
-    layer              0.3    Linear, LayerNorm
-    layer_simple       0.3    Linear, LayerNormSimple
-    detach             0.1    Linear, LayerNormSimple, mean and deviation detached
-    detach_mean        0.1    Linear, LayerNormSimple, mean detached
-    detach_std         0.1    Linear, LayerNormSimple, deviation detached
-    adanorm            0.3    Linear, AdaNorm
-    group              0.3    Linear, GroupNorm
-    propagation        0.1    PropagationLinear, its ReLU included
-    online             0.3    Linear, OnlineNorm, LayerScaling
+    {techniques}
     ================== ====== ==============================================================
 
     Parameters
@@ -102,12 +101,6 @@ def mlp(
     torch.nn.Sequential
         Maps ``(B, sizes[0])`` to logits ``(B, sizes[-1])``, on the CPU in torch's default dtype.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two sizes, a size is not a positive integer, the technique is unknown,
-        needs a convolution or has no bias to leave out, or ``std`` is negative or not finite.
-
     Examples
     --------
     >>> mlp((64, 30, 10), "cosine", seed=0)(torch.zeros(5, 64)).shape
@@ -129,6 +122,7 @@ def mlp(
     return _initialized(build, std, seed)
 
 
+@_with_techniques("conv_rate")
 def convnet(
     norm: str = "cosine",
     *,
@@ -161,29 +155,7 @@ def convnet(
     ================== ======
     norm               rate
     ================== ======
-    none               0.1
-    cosine             3
-    centered           3
-    weight             0.3
-    weight_learned     0.3
-    weight_decay       0.1
-    max_norm           0.1
-    scaling            0.03
-    batch              0.3
-    mean_only_batch    0.3
-    cosine_mean_only   0.05
-    cosine_affine      0.1
-    early_batch        0.1
-    layer              0.3
-    layer_simple       0.3
-    detach             0.2
-    detach_mean        0.5
-    detach_std         0.5
-    adanorm            0.3
-    group              0.3
-    instance           0.3
-    propagation        0.1
-    online             0.1
+    {techniques}
     ================== ======
 
     Parameters
@@ -205,12 +177,6 @@ def convnet(
     -------
     torch.nn.Sequential
         Maps ``(B, in_channels, size, size)`` to logits ``(B, num_classes)``.
-
-    Raises
-    ------
-    ValueError
-        If a size is not a positive integer, the kernel is even, the technique is unknown or has no bias to
-        leave out, or ``std`` is negative or not finite.
 
     Examples
     --------
@@ -250,11 +216,6 @@ def hidden_layer(norm: str, inputs: int, units: int, *, constant: float = 1e-4) 
 
     Weights are as the layer's own constructor draws them.
 
-    Raises
-    ------
-    ValueError
-        As for :func:`mlp`.
-
     Examples
     --------
     >>> [type(module).__name__ for module in hidden_layer("batch", 4, 3)]
@@ -266,11 +227,6 @@ def hidden_layer(norm: str, inputs: int, units: int, *, constant: float = 1e-4) 
 
 def update_rule(norm: str, network: nn.Module) -> UpdateRule:
     """What a technique adds to the loss and does after every update of a network; mostly nothing.
-
-    Raises
-    ------
-    ValueError
-        If the technique is unknown.
 
     Examples
     --------

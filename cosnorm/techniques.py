@@ -1,4 +1,8 @@
-"""How each technique builds a hidden layer, dense or convolutional, and what it does after an update."""
+"""Every technique in one row: how it builds a hidden layer, its rule, rates, label, color and abilities.
+
+The tables in the docstrings of :mod:`cosnorm.networks` and the figures read these rows. A new technique is a
+layer in :mod:`cosnorm.relatives` and a row here.
+"""
 
 from __future__ import annotations
 
@@ -112,6 +116,13 @@ class Recipe:
         Which statistics of the training set stand in for the batch's at test time, in words.
     rule
         What it adds to the loss and does after every update.
+    layers
+        The classes that ``build`` uses, in words, for the table of :func:`cosnorm.networks.mlp`.
+    rate, conv_rate
+        Learning rates at which the small networks of :func:`cosnorm.networks.mlp` and
+        :func:`cosnorm.networks.convnet` learn scikit-learn's digits; ``None`` where there is no such network.
+    color, marker
+        How figures draw it: in color, and for print without color.
     output_layer
         What the technique does to the output layer, in words; ``None`` if it does nothing there.
     settings
@@ -144,6 +155,11 @@ class Recipe:
     parameters: str | None = None
     inference: str | None = None
     rule: Callable[[nn.Module], UpdateRule] = UpdateRule
+    layers: str = ""
+    rate: float | None = None
+    conv_rate: float | None = None
+    color: str = ""
+    marker: str = ""
     output_layer: str | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     appends_constant: bool = False
@@ -171,16 +187,8 @@ def _batch_norm(slot: Slot) -> list[nn.Module]:
     return [nn.BatchNorm1d(slot.units) if slot.kernel_size is None else nn.BatchNorm2d(slot.units)]
 
 
-def _early_batch(slot: Slot) -> list[nn.Module]:
-    return _batch(slot) if slot.first else _plain(slot)
-
-
 def _shift(slot: Slot) -> nn.Module:
     return MeanOnlyBatchNorm1d(slot.units) if slot.kernel_size is None else MeanOnlyBatchNorm2d(slot.units)
-
-
-def _mean_only_batch(slot: Slot) -> list[nn.Module]:
-    return [slot.weight_norm(bias=False, gain="learnable"), _shift(slot)]
 
 
 def _layer(slot: Slot) -> list[nn.Module]:
@@ -204,88 +212,117 @@ def _instance(slot: Slot) -> list[nn.Module]:
     return [slot.plain(bias=False), nn.InstanceNorm2d(slot.units, affine=True)]
 
 
-def _online(slot: Slot) -> list[nn.Module]:
-    return [slot.plain(bias=False), OnlineNorm(slot.units), LayerScaling()]
-
-
 _RUNNING = "running averages, momentum 0.1"
 _SCALE_AND_SHIFT = "scale from 1 and shift from 0"
 
-#: Every technique by the name used in records, plots and on the command line.
+#: Every technique by the name used in records, plots and on the command line. The colors of the paper's own
+#: techniques are Okabe and Ito's palette, told apart with every common color blindness (its yellow is too
+#: faint for lines); the others have Tol's muted colors and darker ones, near their family's.
 TECHNIQUES: dict[str, Recipe] = {
-    "none": Recipe("none", _plain, "bias from 0", biased=True),
-    "cosine": Recipe("cosine", lambda slot: [slot.cosine()], appends_constant=True),
+    "none": Recipe(
+        "none", _plain, "bias from 0", biased=True,
+        layers="Linear", rate=0.3, conv_rate=0.1, color="#000000", marker="o",
+    ),
+    "cosine": Recipe(
+        "cosine", lambda slot: [slot.cosine()], appends_constant=True,
+        layers="CosineLinear", rate=3, conv_rate=3, color="#0072B2", marker="s",
+    ),
     "centered": Recipe(
-        "centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True, centers=True
+        "centered", lambda slot: [slot.cosine(centered=True)], appends_constant=True, centers=True,
+        layers="CosineLinear, ``centered``", rate=3, conv_rate=3, color="#56B4E9", marker="D",
     ),
     "weight": Recipe(
-        "weight norm", lambda slot: [slot.weight_norm(bias=slot.bias, gain=1.0)], "bias from 0", biased=True
+        "weight norm", lambda slot: [slot.weight_norm(bias=slot.bias, gain=1.0)], "bias from 0", biased=True,
+        layers="WeightNormLinear, gain 1", rate=0.3, conv_rate=0.3, color="#009E73", marker="v",
     ),
     "weight_learned": Recipe(
-        "weight norm, learned",
-        lambda slot: [slot.weight_norm(bias=slot.bias, gain="learnable")],
-        "gain from the initial weights' length, bias from 0",
-        biased=True,
+        "weight norm, learned", lambda slot: [slot.weight_norm(bias=slot.bias, gain="learnable")],
+        "gain from the initial weights' length, bias from 0", biased=True,
+        layers="WeightNormLinear, learned gain", rate=0.3, conv_rate=0.3, color="#44AA99", marker="<",
     ),
     "weight_decay": Recipe(
-        "weight decay",
-        _plain,
-        "bias from 0",
-        rule=partial(WeightDecay, strength=STRENGTH),
-        settings={"strength": STRENGTH},
-        biased=True,
+        "weight decay", _plain, "bias from 0", biased=True,
+        rule=partial(WeightDecay, strength=STRENGTH), settings={"strength": STRENGTH},
+        layers="Linear; rule WeightDecay", rate=0.3, conv_rate=0.1, color="#999933", marker="h",
     ),
     "max_norm": Recipe(
-        "max norm",
-        _plain,
-        "bias from 0",
-        rule=partial(MaxNorm, radius=RADIUS),
+        "max norm", _plain, "bias from 0", biased=True,
+        rule=partial(MaxNorm, radius=RADIUS), settings={"radius": RADIUS},
         output_layer="its weight vectors stay within the radius",
-        settings={"radius": RADIUS},
-        biased=True,
+        layers="Linear; rule MaxNorm", rate=0.3, conv_rate=0.1, color="#E69F00", marker="P",
     ),
-    "scaling": Recipe("scaling", _plain, "bias from 0", rule=ScalingWeightNorm, biased=True),
-    "batch": Recipe("batch norm", _batch, _SCALE_AND_SHIFT, _RUNNING, needs_batch=True),
+    "scaling": Recipe(
+        "scaling", _plain, "bias from 0", rule=ScalingWeightNorm, biased=True,
+        layers="Linear; rule ScalingWeightNorm", rate=0.3, conv_rate=0.03, color="#117733", marker=">",
+    ),
+    "batch": Recipe(
+        "batch norm", _batch, _SCALE_AND_SHIFT, _RUNNING, needs_batch=True,
+        layers="Linear, BatchNorm1d", rate=1, conv_rate=0.3, color="#D55E00", marker="^",
+    ),
     "mean_only_batch": Recipe(
-        "mean-only batch",
-        _mean_only_batch,
-        "gain from the initial weights' length, shift from 0",
-        _RUNNING,
+        "mean-only batch", lambda slot: [slot.weight_norm(bias=False, gain="learnable"), _shift(slot)],
+        "gain from the initial weights' length, shift from 0", _RUNNING,
+        layers="WeightNormLinear, learned gain, MeanOnlyBatchNorm1d",
+        rate=0.3, conv_rate=0.3, color="#A03A13", marker="d",
     ),
     "cosine_mean_only": Recipe(
-        "cosine, mean-only",
-        lambda slot: [slot.cosine(), _shift(slot)],
-        "shift from 0",
-        _RUNNING,
+        "cosine, mean-only", lambda slot: [slot.cosine(), _shift(slot)], "shift from 0", _RUNNING,
         appends_constant=True,
+        layers="CosineLinear, MeanOnlyBatchNorm1d", rate=0.3, conv_rate=0.05, color="#332288", marker="p",
     ),
     "cosine_affine": Recipe(
-        "cosine, affine",
-        lambda slot: [slot.cosine(), ScaleShift(slot.units, scale=math.sqrt(slot.fan_in))],
-        "scale from the square root of the number of inputs, shift from 0",
-        appends_constant=True,
+        "cosine, affine", lambda slot: [slot.cosine(), ScaleShift(slot.units, math.sqrt(slot.fan_in))],
+        "scale from the square root of the number of inputs, shift from 0", appends_constant=True,
+        layers="CosineLinear, ScaleShift", rate=0.3, conv_rate=0.1, color="#4A4E8C", marker=r"$\ast$",
     ),
     "early_batch": Recipe(
-        "early batch norm",
-        _early_batch,
-        "first layer scale from 1 and shift from 0, others bias from 0",
-        _RUNNING,
-        needs_batch=True,
+        "early batch norm", lambda slot: _batch(slot) if slot.first else _plain(slot),
+        "first layer scale from 1 and shift from 0, others bias from 0", _RUNNING, needs_batch=True,
+        layers="as ``batch`` in the first hidden layer, ``none`` in the others",
+        rate=0.3, conv_rate=0.1, color="#CC6677", marker="*",
     ),
-    "layer": Recipe("layer norm", _layer, _SCALE_AND_SHIFT),
-    "layer_simple": Recipe("layer norm, simple", _layer_simple()),
-    "detach": Recipe("layer norm, detached", _layer_simple("both")),
-    "detach_mean": Recipe("mean detached", _layer_simple("mean")),
-    "detach_std": Recipe("deviation detached", _layer_simple("std")),
-    "adanorm": Recipe("AdaNorm", lambda slot: [slot.plain(bias=False), AdaNorm(slot.unit_dims)]),
-    "group": Recipe("group norm", _group, _SCALE_AND_SHIFT, settings={"groups": GROUPS}),
-    "instance": Recipe("instance norm", _instance, _SCALE_AND_SHIFT, needs_positions=True),
+    "layer": Recipe(
+        "layer norm", _layer, _SCALE_AND_SHIFT,
+        layers="Linear, LayerNorm", rate=0.3, conv_rate=0.3, color="#CC79A7", marker="X",
+    ),
+    "layer_simple": Recipe(
+        "layer norm, simple", _layer_simple(),
+        layers="Linear, LayerNormSimple", rate=0.3, conv_rate=0.3, color="#AA4499", marker="x",
+    ),
+    "detach": Recipe(
+        "layer norm, detached", _layer_simple("both"),
+        layers="Linear, LayerNormSimple, mean and deviation detached",
+        rate=0.1, conv_rate=0.2, color="#882255", marker="+",
+    ),
+    "detach_mean": Recipe(
+        "mean detached", _layer_simple("mean"), layers="Linear, LayerNormSimple, mean detached",
+        rate=0.1, conv_rate=0.5, color="#B5739D", marker="1",
+    ),
+    "detach_std": Recipe(
+        "deviation detached", _layer_simple("std"), layers="Linear, LayerNormSimple, deviation detached",
+        rate=0.1, conv_rate=0.5, color="#5E1A3E", marker="2",
+    ),
+    "adanorm": Recipe(
+        "AdaNorm", lambda slot: [slot.plain(bias=False), AdaNorm(slot.unit_dims)],
+        layers="Linear, AdaNorm", rate=0.3, conv_rate=0.3, color="#7B5EA7", marker="H",
+    ),
+    "group": Recipe(
+        "group norm", _group, _SCALE_AND_SHIFT, settings={"groups": GROUPS},
+        layers="Linear, GroupNorm", rate=0.3, conv_rate=0.3, color="#B8860B", marker="8",
+    ),
+    "instance": Recipe(
+        "instance norm", _instance, _SCALE_AND_SHIFT, needs_positions=True,
+        layers="Conv2d, InstanceNorm2d", conv_rate=0.3, color="#6B6B1A", marker="3",
+    ),
     "propagation": Recipe(
-        "propagation",
-        lambda slot: [slot.make(PropagationLinear, PropagationConv2d)],
-        "gain from 1 / 1.21, bias from 0",
-        activated=True,
-        standardized=True,
+        "propagation", lambda slot: [slot.make(PropagationLinear, PropagationConv2d)],
+        "gain from 1 / 1.21, bias from 0", activated=True, standardized=True,
+        layers="PropagationLinear, its ReLU included",
+        rate=0.1, conv_rate=0.1, color="#3D6F8E", marker="|",
     ),
-    "online": Recipe("online norm", _online, _SCALE_AND_SHIFT, stackable=False),
-}
+    "online": Recipe(
+        "online norm", lambda slot: [slot.plain(bias=False), OnlineNorm(slot.units), LayerScaling()],
+        _SCALE_AND_SHIFT, stackable=False,
+        layers="Linear, OnlineNorm, LayerScaling", rate=0.3, conv_rate=0.1, color="#7A5230", marker="4",
+    ),
+}  # fmt: skip

@@ -175,6 +175,8 @@ TUTORIAL = Recipe(
     "bias from 0 in the first convolution, from 0.1 in the others",
     rule=partial(HiddenDecay, strength=DECAY),
     settings={"radius": 4, "bias": 1.0, "alpha": 0.001 / 9.0, "beta": 0.75, "weight_decay": DECAY},
+    color="#8C510A",
+    marker="$T$",
     network=tutorial_network,
     weights="normal without values beyond two standard deviations, mean 0; standard deviation 0.05 in "
     "convolutions, 0.04 in dense hidden layers, one over the number of inputs in the output layer",

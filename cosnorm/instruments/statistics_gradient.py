@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from cosnorm._vectors import reciprocal_root
+from cosnorm._kernels.vectors import reciprocal_root
 from cosnorm.instruments._probe import Loss, checked_loss, private_copy
 from cosnorm.relatives import LayerNormSimple
 

@@ -1,19 +1,17 @@
-"""The relatives of cosine normalization as layers and update rules: one technique a file.
+"""The relatives of cosine normalization as layers and update rules, one family per file.
 
 Torch's own ``BatchNorm``, ``LayerNorm``, ``GroupNorm`` and ``InstanceNorm`` are used where they do, and are
 not repeated here.
 """
 
-from cosnorm.relatives.adanorm import AdaNorm
-from cosnorm.relatives.affine import ScaleShift
 from cosnorm.relatives.batch import (
     MeanOnlyBatchNorm1d,
     MeanOnlyBatchNorm2d,
     MeanOnlyBatchNorm3d,
+    ScaleShift,
     set_population_statistics,
 )
-from cosnorm.relatives.layer import LayerNormSimple
-from cosnorm.relatives.max_norm import MaxNorm
+from cosnorm.relatives.layer import AdaNorm, LayerNormSimple
 from cosnorm.relatives.online import ActivationClamp, LayerScaling, OnlineNorm
 from cosnorm.relatives.propagation import (
     PropagationConv1d,
@@ -22,7 +20,7 @@ from cosnorm.relatives.propagation import (
     PropagationLinear,
     Standardize,
 )
-from cosnorm.relatives.rules import UpdateRule
+from cosnorm.relatives.rules import MaxNorm, UpdateRule, WeightDecay
 from cosnorm.relatives.scaling import ScalingWeightNorm
 from cosnorm.relatives.weight import (
     WeightNormConv1d,
@@ -30,7 +28,6 @@ from cosnorm.relatives.weight import (
     WeightNormConv3d,
     WeightNormLinear,
 )
-from cosnorm.relatives.weight_decay import WeightDecay
 
 __all__ = [
     "ActivationClamp",

@@ -1,7 +1,8 @@
-"""Batch norm's relatives: the mean alone, and statistics of the whole training set instead of averages."""
+"""Relatives of batch norm: its mean alone, its scale and shift alone, and statistics of a whole data set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -10,19 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cosnorm._vectors import accumulation_dtype
-from cosnorm.relatives._statistics import FloatStatistics, check_features, check_number, check_size
+from cosnorm._kernels.vectors import accumulation_dtype
+from cosnorm.relatives._shared import FloatStatistics, check_features, check_number, check_size
 
 __all__ = [
     "MeanOnlyBatchNorm1d",
     "MeanOnlyBatchNorm2d",
     "MeanOnlyBatchNorm3d",
+    "ScaleShift",
     "set_population_statistics",
 ]
 
 
 class _MeanOnlyBatchNorm(FloatStatistics):
-    """The body of the three; each names the numbers of dimensions that it takes."""
+    """The body of the three. Each lists the numbers of dimensions that its input may have."""
 
     _dims: ClassVar[tuple[int, ...]]
     running_mean: Tensor
@@ -101,13 +103,6 @@ class MeanOnlyBatchNorm2d(_MeanOnlyBatchNorm):
     -----
     Input ``(N, C, H, W)``; output the same.
 
-    Raises
-    ------
-    TypeError
-        If the input is not a floating-point tensor.
-    ValueError
-        If an option is none of the above, or the input has another shape.
-
     Examples
     --------
     >>> layer = MeanOnlyBatchNorm2d(8)
@@ -138,17 +133,78 @@ class MeanOnlyBatchNorm1d(_MeanOnlyBatchNorm):
 
 
 class MeanOnlyBatchNorm3d(_MeanOnlyBatchNorm):
-    """Mean-only batch norm over volumes ``(N, C, D, H, W)``.
+    """As :class:`MeanOnlyBatchNorm2d`, over volumes ``(N, C, D, H, W)``."""
 
-    Everything is as in :class:`MeanOnlyBatchNorm2d`.
+    _dims = (5,)
+
+
+class ScaleShift(nn.Module):
+    r"""A learned scale and shift for every feature (Ioffe & Szegedy 2015, the last step of Algorithm 1).
+
+    .. math:: z = \gamma \odot y + \beta
+
+    Luo et al. (2017, Section 2) say that cosine normalization needs neither before a ReLU; after a cosine
+    layer this module tests that. The cosine of two random vectors of :math:`d` components has a standard
+    deviation of about :math:`1 / \sqrt d`, so a scale that starts at :math:`\sqrt d` gives the next layer
+    inputs of about the size that batch normalization would give it.
+
+    Parameters
+    ----------
+    num_features
+        Number of units or channels, the second dimension of the input.
+    scale
+        Where the scale of every feature starts.
+    device, dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight, bias
+        Parameters of shape ``(num_features,)``: :math:`\gamma`, which starts at ``scale``, and
+        :math:`\beta`, which starts at 0.
+
+    Shape
+    -----
+    Input ``(N, num_features, *positions)``; output the same. Half precision is computed in float32.
 
     Examples
     --------
-    >>> MeanOnlyBatchNorm3d(4)(torch.randn(2, 4, 3, 3, 3)).shape
-    torch.Size([2, 4, 3, 3, 3])
+    >>> layer = ScaleShift(2)
+    >>> layer(torch.tensor([[1.0, -1.0]])).detach()
+    tensor([[ 1., -1.]])
     """
 
-    _dims = (5,)
+    def __init__(
+        self,
+        num_features: int,
+        scale: float = 1.0,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_features = check_size("ScaleShift", "num_features", num_features)
+        self.scale = check_number("ScaleShift", "scale", scale, -math.inf)
+        self.weight = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the scale to its first value and the shift to 0."""
+        nn.init.constant_(self.weight, self.scale)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(N, num_features, *positions)`` to the same shape."""
+        check_features("ScaleShift", input, self.num_features)
+        values = input.to(accumulation_dtype(input.dtype))
+        shape = (-1, *(1,) * (input.dim() - 2))
+        scale, shift = (entry.to(values.dtype).view(shape) for entry in (self.weight, self.bias))
+        return torch.addcmul(shift, values, scale).to(input.dtype)
+
+    def extra_repr(self) -> str:
+        """Size and first scale, as shown by ``print``."""
+        return str(self.num_features) + (f", scale={self.scale:g}" if self.scale != 1 else "")
 
 
 @torch.no_grad()
@@ -213,7 +269,6 @@ def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> 
 
 @contextmanager
 def _evaluation(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and every module's own mode again afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

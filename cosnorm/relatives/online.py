@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from cosnorm._vectors import accumulation_dtype, reciprocal_root
-from cosnorm.relatives._statistics import (
+from cosnorm._kernels.vectors import accumulation_dtype, reciprocal_root
+from cosnorm.relatives._shared import (
     FloatStatistics,
     check_features,
     check_floating,
@@ -24,8 +24,8 @@ __all__ = ["ActivationClamp", "LayerScaling", "OnlineNorm"]
 def states(decay: Tensor, addition: Tensor, start: Tensor) -> Tensor:
     """All values of ``s[t] = decay[t] * s[t-1] + addition[t]``: ``(N,)`` and ``(N, C)`` give ``(N + 1, C)``.
 
-    One fused operation an example. A logarithmic number of passes would do as well, but multiplies decays
-    with each other, which overflows where the recurrence itself does not.
+    One fused operation per example. A parallel scan would multiply decays with each other, which overflows
+    where the recurrence itself does not.
     """
     values = [start]
     for factor, term in zip(decay.unbind(), addition.unbind(), strict=True):
@@ -34,7 +34,6 @@ def states(decay: Tensor, addition: Tensor, start: Tensor) -> Tensor:
 
 
 def constant(decay: float, like: Tensor) -> Tensor:
-    """The same decay for every example of ``(N, C)``."""
     return like.new_full((len(like), 1), decay)
 
 
@@ -88,7 +87,6 @@ class OnlineNormFunction(Function):
 
 
 def normalize(rows: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
-    """Every example with the statistics that stood before it."""
     return (rows - mean[..., None]) * inverse[..., None]
 
 
@@ -206,7 +204,7 @@ class OnlineNorm(FloatStatistics):
             )
         self.reset_parameters()
 
-    def reset_statistics(self) -> None:
+    def reset_shared(self) -> None:
         """Forget the stream: mean 0, variance 1, no accumulated error."""
         for state in (self.mean, self.error_y, self.error_1):
             state.zero_()
@@ -214,7 +212,7 @@ class OnlineNorm(FloatStatistics):
 
     def reset_parameters(self) -> None:
         """Forget the stream; scale 1 and shift 0."""
-        self.reset_statistics()
+        self.reset_shared()
         if self.weight is not None and self.bias is not None:
             nn.init.ones_(self.weight)
             nn.init.zeros_(self.bias)
@@ -267,13 +265,6 @@ class LayerScaling(nn.Module):
     -----
     ``(N, *)`` with at least two dimensions; the output has the same. Half precision is computed in float32.
 
-    Raises
-    ------
-    TypeError
-        If the input is not a floating-point tensor.
-    ValueError
-        If ``eps`` is negative or not finite, or the input has fewer than two dimensions.
-
     Examples
     --------
     >>> LayerScaling()(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -317,13 +308,6 @@ class ActivationClamp(nn.Module):
     Shape
     -----
     Any; the output has the same.
-
-    Raises
-    ------
-    TypeError
-        If the input is not a floating-point tensor.
-    ValueError
-        If ``limit`` is not a finite positive number.
 
     Examples
     --------

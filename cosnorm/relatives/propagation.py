@@ -7,14 +7,14 @@ Removing Internal Covariate Shift in Deep Networks*, arXiv:1603.01431.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._vectors import accumulation_dtype
-from cosnorm.relatives._directions import DirectionConv, DirectionLinear, directions
+from cosnorm._kernels.vectors import accumulation_dtype
+from cosnorm.relatives._shared import Directional, DirectionConv, DirectionLinear
 
 __all__ = [
     "PropagationConv1d",
@@ -33,12 +33,8 @@ DEVIATION = math.sqrt((1 - 1 / math.pi) / 2)
 GAIN = 1 / 1.21
 
 
-class _Propagation(nn.Module):
-    """What the four layers share. It stands first in the order of bases."""
-
-    weight: Tensor
-    bias: Any
-    gain: nn.Parameter
+class _Propagation(Directional):
+    """What the four layers share."""
 
     def _add_gain(self) -> None:
         self.gain = nn.Parameter(self.weight.new_empty(len(self.weight)))
@@ -54,12 +50,6 @@ class _Propagation(nn.Module):
         gain = self._parameters.get("gain")
         if gain is not None:
             nn.init.constant_(gain, GAIN)
-
-    def effective_weight(self) -> Tensor:
-        """Gain times direction, shaped as ``weight``."""
-        unit = directions(self.weight)
-        gain = self.gain.to(unit.dtype).view(-1, *[1] * (unit.dim() - 1))
-        return (unit * gain).to(self.weight.dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer, its ReLU and the two constants."""
@@ -96,13 +86,6 @@ class PropagationLinear(_Propagation, DirectionLinear):
     Input ``(*, in_features)``, output ``(*, out_features)``, ``weight`` ``(out_features, in_features)``,
     ``gain`` and ``bias`` ``(out_features,)``.
 
-    Raises
-    ------
-    TypeError
-        If the input is no floating-point tensor, or not of the weight's dtype.
-    ValueError
-        If the input's last dimension is not ``in_features``.
-
     Examples
     --------
     >>> layer = PropagationLinear(20, 30)
@@ -125,10 +108,6 @@ class PropagationLinear(_Propagation, DirectionLinear):
 
 
 class _PropagationConv(_Propagation, DirectionConv):
-    """The body of the three convolutions; each names the torch layer it refines."""
-
-    _plain: ClassVar[Any]
-
     def __init__(
         self,
         in_channels: int,
@@ -143,8 +122,9 @@ class _PropagationConv(_Propagation, DirectionConv):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self._plain.__init__(
-            self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+        plain: Any = super().__init__  # of nn.Conv1d, nn.Conv2d or nn.Conv3d
+        plain(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
             True, padding_mode, device, dtype,
         )  # fmt: skip
         self._add_gain()
@@ -169,44 +149,19 @@ class PropagationConv2d(_PropagationConv, nn.Conv2d):
     Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`; ``gain``
     and ``bias`` ``(out_channels,)``.
 
-    Raises
-    ------
-    TypeError
-        If the input is no floating-point tensor, or not of the weight's dtype.
-    ValueError
-        If the input has the wrong number of channels or is too small.
-
     Examples
     --------
     >>> PropagationConv2d(3, 8, 3, padding=1)(torch.randn(16, 3, 32, 32)).shape
     torch.Size([16, 8, 32, 32])
     """
 
-    _plain = nn.Conv2d
-
 
 class PropagationConv1d(_PropagationConv, nn.Conv1d):
-    """As :class:`PropagationConv2d`, over a signal ``(N, in_channels, L)``.
-
-    Examples
-    --------
-    >>> PropagationConv1d(3, 8, 5, stride=2)(torch.randn(16, 3, 32)).shape
-    torch.Size([16, 8, 14])
-    """
-
-    _plain = nn.Conv1d
+    """As :class:`PropagationConv2d`, over a signal ``(N, in_channels, L)``."""
 
 
 class PropagationConv3d(_PropagationConv, nn.Conv3d):
-    """As :class:`PropagationConv2d`, over a volume ``(N, in_channels, D, H, W)``.
-
-    Examples
-    --------
-    >>> PropagationConv3d(3, 8, 3, padding="same")(torch.randn(2, 3, 6, 8, 8)).shape
-    torch.Size([2, 8, 6, 8, 8])
-    """
-
-    _plain = nn.Conv3d
+    """As :class:`PropagationConv2d`, over a volume ``(N, in_channels, D, H, W)``."""
 
 
 class Standardize(nn.Module):
@@ -229,11 +184,6 @@ class Standardize(nn.Module):
     Shape
     -----
     Input ``(*, *shape)``, output the same.
-
-    Raises
-    ------
-    ValueError
-        If the input's last dimensions are not ``shape``.
 
     Examples
     --------
@@ -264,10 +214,6 @@ class Standardize(nn.Module):
 
         Data in which nothing varies is only centered: its deviation counts as 1.
 
-        Raises
-        ------
-        ValueError
-            If there is no example, the shape is another, or a number is not finite.
         """
         self._check(inputs)
         examples = inputs.reshape(-1, *self.shape).to(accumulation_dtype(self.mean.dtype))

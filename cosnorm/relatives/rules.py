@@ -1,4 +1,4 @@
-"""What a technique does besides the forward pass: a term of the loss, and a step after every update."""
+"""Rules that act on the weights during training: a term of the loss, or a step after every update."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["UpdateRule"]
+from cosnorm._kernels.vectors import accumulation_dtype
+
+__all__ = ["MaxNorm", "UpdateRule", "WeightDecay"]
 
 #: Layers whose ``weight[j]`` is the incoming weight vector of unit j; cosine layers are among them.
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -27,11 +29,6 @@ class UpdateRule:
     ----------
     network
         The network whose weights the rule is about.
-
-    Raises
-    ------
-    TypeError
-        If ``network`` is no module.
 
     Examples
     --------
@@ -91,3 +88,101 @@ def check_strength(name: str, role: str, value: float, *, zero: bool) -> float:
         limit = "of at least 0" if zero else "above 0"
         raise ValueError(f"{name}: {role} must be a finite number {limit}, got {value!r}")
     return float(value)
+
+
+class MaxNorm(WeightRule):
+    r"""After each update, projects every incoming weight vector onto the ball of a fixed radius.
+
+    .. math:: w \leftarrow w \cdot \min\left(1, \frac{r}{\lVert w \rVert}\right)
+
+    for each row of a linear layer and each filter of a convolution, the output layer included, as in
+    Section 5.1 of Luo et al. 2017 (radius 2); the constraint is that of Srivastava et al. 2014. The
+    bias is not part of the vector.
+
+    A vector outside is brought to the radius less a few roundings, so that it counts as inside
+    afterwards: doing it twice does nothing more, and vectors inside keep every bit.
+
+    Parameters
+    ----------
+    network
+        The network whose weight vectors are bounded.
+    radius
+        :math:`r`, above 0.
+
+    Examples
+    --------
+    >>> network = nn.Linear(2, 2, bias=False)
+    >>> _ = network.weight.data.copy_(torch.tensor([[3.0, 4.0], [0.6, 0.8]]))
+    >>> MaxNorm(network, radius=2.0).step()
+    >>> network.weight.data
+    tensor([[1.2000, 1.6000],
+            [0.6000, 0.8000]])
+    """
+
+    RADIUS: ClassVar[float] = 2.0
+
+    def __init__(self, network: nn.Module, radius: float = RADIUS) -> None:
+        super().__init__(network)
+        self.radius = check_strength("MaxNorm", "radius", radius, zero=False)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Project the weights in place."""
+        for weight in self.weights():
+            project(weight, self.radius)
+
+
+def project(weight: Tensor, radius: float) -> None:
+    """Shorten each ``weight[j]`` that is longer than ``radius``, in place."""
+    rows = weight.flatten(1)
+    lengths = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    # Largest errors: one rounding of the factor and one of each product, and those of the length itself.
+    margin = torch.finfo(weight.dtype).eps + rows.shape[1] * torch.finfo(torch.float64).eps
+    factors = torch.where(lengths > radius, radius * (1 - margin) / lengths, 1.0)
+    # In the type of the weights: of another, the product would take a copy of them all. A pass over all rows,
+    # of which those inside keep every bit, costs less than a few rows by their indices.
+    weight.mul_(factors.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)))
+
+
+class WeightDecay(WeightRule):
+    r"""Adds a penalty to the loss that pulls every weight towards 0 (Krogh and Hertz 1991).
+
+    .. math:: L + \frac\lambda2 \sum_j \lVert w_j \rVert^2
+
+    over the weights of all linear, convolutional and cosine layers, the output layer included.
+    Biases and the parameters of normalizations are left out.
+
+    This is the coupled form: the penalty's gradient :math:`\lambda w` goes through the optimizer with
+    the rest. Plain gradient descent with rate :math:`\eta` then shrinks the weights by the factor
+    :math:`1 - \eta\lambda` and adds the usual step, so there the decoupled form, which multiplies by
+    that factor, is the same. With momentum or Adam it is not.
+
+    Parameters
+    ----------
+    network
+        The network whose weights are penalized.
+    strength
+        :math:`\lambda`, at least 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = nn.Linear(2, 1)
+    >>> _ = network.weight.data.copy_(torch.tensor([[3.0, 4.0]]))
+    >>> WeightDecay(network, strength=0.1).penalty()
+    tensor(1.2500, grad_fn=<MulBackward0>)
+    """
+
+    STRENGTH: ClassVar[float] = 1e-4
+
+    def __init__(self, network: nn.Module, strength: float = STRENGTH) -> None:
+        super().__init__(network)
+        self.strength = check_strength("WeightDecay", "strength", strength, zero=True)
+
+    def penalty(self) -> Tensor:
+        """Half the strength times the sum of all squared weights; in float32 for half precision."""
+        total = super().penalty()
+        total = total.to(accumulation_dtype(total.dtype))
+        for weight in self.weights():
+            total = total + weight.to(accumulation_dtype(weight.dtype)).square().sum()
+        return total * (self.strength / 2)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cosnorm._vectors import accumulation_dtype
+from cosnorm._kernels.vectors import accumulation_dtype
 from cosnorm.relatives.rules import LAYERS, UpdateRule
 
 __all__ = ["ScalingWeightNorm"]
@@ -95,7 +95,6 @@ class ScalingWeightNorm(UpdateRule):
 
 
 def _flat(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """The modules in the order they are applied, with their places; nested sequences opened."""
     for place, module in enumerate(network):  # named_children would leave out a second use of a module
         if isinstance(module, nn.Sequential):
             for inner, found in _flat(module):
@@ -105,7 +104,7 @@ def _flat(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _links(network: nn.Sequential) -> list[_Link]:
-    """Each plain layer with the plain layer behind it."""
+    """Each plain layer with the plain layer after it."""
     links: list[_Link] = []
     layer: Layer = None
     between: list[tuple[str, nn.Module]] = []
@@ -158,7 +157,6 @@ def _rescale(link: _Link) -> None:
 
 
 def _incoming_lengths(layer: Layer) -> Tensor:
-    """Length of each unit's weight vector with its bias, ``(units,)``."""
     rows = layer.weight.flatten(1)
     if layer.bias is not None:
         rows = torch.cat([rows, layer.bias.unsqueeze(1)], 1)
@@ -168,17 +166,16 @@ def _incoming_lengths(layer: Layer) -> Tensor:
 def _divide(values: Tensor | None, factors: Tensor) -> None:
     """Divide in place what belongs to each unit: ``values[j]``, or all entries of its feature map."""
     if values is not None:
-        values.div_(_spread(factors, len(values)).view(-1, *[1] * (values.dim() - 1)))
+        values.div_(_per_feature(factors, len(values)).view(-1, *[1] * (values.dim() - 1)))
 
 
 def _multiply_outgoing(following: Layer, factors: Tensor) -> None:
-    """Multiply in place the weights by which the next layer hears each unit."""
     weight, groups = following.weight, getattr(following, "groups", 1)
-    factors = _spread(factors, weight.shape[1] * groups)
+    factors = _per_feature(factors, weight.shape[1] * groups)
     by_group = weight.view(groups, len(weight) // groups, *weight.shape[1:])
     by_group.mul_(factors.view(groups, 1, weight.shape[1], *[1] * (weight.dim() - 2)))
 
 
-def _spread(factors: Tensor, features: int) -> Tensor:
-    """One factor a feature: a flattened feature map repeats its unit's."""
+def _per_feature(factors: Tensor, features: int) -> Tensor:
+    """One factor per feature: all features of a flattened feature map have the factor of their unit."""
     return factors.repeat_interleave(features // len(factors))

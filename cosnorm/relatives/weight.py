@@ -8,14 +8,14 @@ arXiv:1702.05870.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from cosnorm._kept import can_watch
-from cosnorm._vectors import HALF, accumulation_dtype
-from cosnorm.relatives._directions import DirectionConv, DirectionLinear, directions
+from cosnorm._kernels.autograd import is_ordinary
+from cosnorm._kernels.vectors import HALF, accumulation_dtype
+from cosnorm.relatives._shared import Directional, DirectionConv, DirectionLinear, directions
 
 __all__ = ["WeightNormConv1d", "WeightNormConv2d", "WeightNormConv3d", "WeightNormLinear"]
 
@@ -27,12 +27,8 @@ Gain: TypeAlias = float | Literal["learnable"]
 MODERATE = (2.0**-40, 2.0**40)
 
 
-class _WeightNorm(nn.Module):
-    """What the four layers share. It stands first in the order of bases."""
-
-    weight: Tensor
-    bias: Any
-    gain: nn.Parameter | float
+class _WeightNorm(Directional):
+    """What the four layers share."""
 
     def _set_gain(self, gain: Gain) -> None:
         name = type(self).__name__
@@ -58,15 +54,6 @@ class _WeightNorm(nn.Module):
             lengths = torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows.dtype))
             gain.copy_(lengths)
 
-    def effective_weight(self) -> Tensor:
-        """Equation 13: gain times direction, shaped as ``weight``."""
-        unit = directions(self.weight)
-        if isinstance(self.gain, Tensor):
-            unit = unit * self.gain.to(unit.dtype).view(-1, *[1] * (unit.dim() - 1))
-        else:
-            unit = unit * self.gain
-        return unit.to(self.weight.dtype)
-
     @torch.no_grad()
     def initialize(self, input: Tensor) -> Tensor:
         r"""Set gain and bias so that the outputs on this batch have mean 0 and variance 1.
@@ -85,11 +72,6 @@ class _WeightNorm(nn.Module):
         -------
         Tensor
             The outputs on the batch afterwards, for the next layer to be initialized with.
-
-        Raises
-        ------
-        ValueError
-            If gain is not learnable, there is no bias, or there is only one output a unit.
 
         Examples
         --------
@@ -112,12 +94,8 @@ class _WeightNorm(nn.Module):
         self.bias.copy_(-gain * mean)
         return self(input)
 
-    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The plain layer with this weight and bias."""
-        return super()._transform(input, weight, bias)  # pyright: ignore[reportAttributeAccessIssue]
-
     def _per_unit(self, output: Tensor) -> Tensor:
-        """All outputs, one unit a column."""
+        """All outputs, one column per unit."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -154,13 +132,6 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
     -----
     Input ``(*, in_features)``, output ``(*, out_features)``, ``weight`` ``(out_features, in_features)``,
     ``bias`` and a learnable ``gain`` ``(out_features,)``.
-
-    Raises
-    ------
-    TypeError
-        If the input is no floating-point tensor, or not of the weight's dtype.
-    ValueError
-        If ``gain`` is neither, or the input's last dimension is not ``in_features``.
 
     Examples
     --------
@@ -204,32 +175,27 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
 
 
 def moderate_lengths(input: Tensor, weight: Tensor) -> Tensor | None:
-    """Lengths of the rows, ``(units,)``, if the outputs may be divided by them in place of the rows.
+    """Lengths of the rows, ``(units,)``, if the outputs may be divided by them instead of the rows.
 
-    Both give the same but for rounding. The outputs of a minibatch are fewer than the weights, which it
-    takes several passes to normalize. None: where a row is zero or its length is extreme, in half
-    precision, on other devices (there the question alone would cost more), and for what traces or
-    transforms.
+    The result is the same up to rounding, and cheaper: a minibatch has fewer outputs than the layer has
+    weights. None where a row is zero or its length is extreme, in half precision, under autocast, on other
+    devices (where finding out would cost more than it saves), and while something traces or transforms.
     """
     ordinary = input.device.type == weight.device.type == "cpu" and input.dtype not in HALF
     cast = input.dtype != torch.float64 and torch.is_autocast_enabled("cpu")  # autocast leaves float64 alone
-    if not ordinary or cast or not can_watch(input, weight) or not weight.numel():
+    if not ordinary or cast or not is_ordinary(input, weight) or not weight.numel():
         return None
     lengths = torch.linalg.vector_norm(weight, dim=1)
     return lengths if moderate(lengths) else None
 
 
 def moderate(lengths: Tensor) -> bool:
-    """Whether all of these, one or more, are in :data:`MODERATE`."""
+    """Whether all lengths are in :data:`MODERATE`; there must be at least one."""
     shortest, longest = lengths.detach().aminmax()
     return bool(shortest >= MODERATE[0]) and bool(longest <= MODERATE[1])
 
 
 class _WeightNormConv(_WeightNorm, DirectionConv):
-    """The body of the three convolutions; each names the torch layer it refines."""
-
-    _plain: ClassVar[Any]
-
     def __init__(
         self,
         in_channels: int,
@@ -246,8 +212,9 @@ class _WeightNormConv(_WeightNorm, DirectionConv):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self._plain.__init__(
-            self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+        plain: Any = super().__init__  # of nn.Conv1d, nn.Conv2d or nn.Conv3d
+        plain(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
             bias, padding_mode, device, dtype,
         )  # fmt: skip
         self._set_gain(gain)
@@ -280,13 +247,6 @@ class WeightNormConv2d(_WeightNormConv, nn.Conv2d):
     ``weight`` ``(out_channels, in_channels / groups, *kernel_size)``; a learnable ``gain``
     ``(out_channels,)``.
 
-    Raises
-    ------
-    TypeError
-        If the input is no floating-point tensor, or not of the weight's dtype.
-    ValueError
-        If ``gain`` is neither, or the input has the wrong number of channels or is too small.
-
     Examples
     --------
     >>> layer = WeightNormConv2d(3, 8, 3, padding=1, gain="learnable")
@@ -294,28 +254,10 @@ class WeightNormConv2d(_WeightNormConv, nn.Conv2d):
     (torch.Size([16, 8, 32, 32]), torch.Size([8]))
     """
 
-    _plain = nn.Conv2d
-
 
 class WeightNormConv1d(_WeightNormConv, nn.Conv1d):
-    """As :class:`WeightNormConv2d`, over a signal ``(N, in_channels, L)``.
-
-    Examples
-    --------
-    >>> WeightNormConv1d(3, 8, 5, stride=2)(torch.randn(16, 3, 32)).shape
-    torch.Size([16, 8, 14])
-    """
-
-    _plain = nn.Conv1d
+    """As :class:`WeightNormConv2d`, over a signal ``(N, in_channels, L)``."""
 
 
 class WeightNormConv3d(_WeightNormConv, nn.Conv3d):
-    """As :class:`WeightNormConv2d`, over a volume ``(N, in_channels, D, H, W)``.
-
-    Examples
-    --------
-    >>> WeightNormConv3d(3, 8, 3, padding="same")(torch.randn(2, 3, 6, 8, 8)).shape
-    torch.Size([2, 8, 6, 8, 8])
-    """
-
-    _plain = nn.Conv3d
+    """As :class:`WeightNormConv2d`, over a volume ``(N, in_channels, D, H, W)``."""

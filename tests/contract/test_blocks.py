@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cosnorm import _convolution, _windows
+from cosnorm._kernels import convolution, windows
 
 from .cases import Case, Law, cases
 
@@ -30,12 +30,12 @@ def test_one_sample_at_a_time(
         x = x.to(memory_format=form)
     x, w = x.requires_grad_(), w.requires_grad_()
     expected = outcome(case, x, w)
-    monkeypatch.setattr(_windows, "_BLOCK", 1)
-    monkeypatch.setattr(_convolution, "_WIDE", wide)
+    monkeypatch.setattr(windows, "_BLOCK", 1)
+    monkeypatch.setattr(convolution, "_WIDE", wide)
     assert len(x) > 1
-    assert len(_windows.blocks(x.detach())) == 1, "a graph may be kept: nothing is overwritten"
+    assert len(windows.blocks(x.detach())) == 1, "a graph may be kept: nothing is overwritten"
     with torch.no_grad():
-        assert len(_windows.blocks(x)) == len(x)
+        assert len(windows.blocks(x)) == len(x)
     for found, right in zip(outcome(case, x, w), expected, strict=True):
         tolerance = 32 * torch.finfo(dtype).eps
         torch.testing.assert_close(found, right, rtol=tolerance, atol=tolerance)

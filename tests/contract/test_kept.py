@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cosnorm import CosineConv2d, CosineLinear
-from cosnorm._kept import Watch
+from cosnorm._kernels.autograd import OverwriteCheck
 from cosnorm.benchmarking.comparing import pass_of
 from cosnorm.benchmarking.memory import peak_bytes, saved_bytes
 
@@ -53,7 +53,7 @@ def test_a_graph_may_be_used_twice_and_the_output_changed_between(case: Case) ->
 
 def test_a_watch_holds_no_memory() -> None:
     tensor = torch.ones(5)
-    watch = Watch(tensor)
+    watch = OverwriteCheck(tensor)
     memory = tensor.untyped_storage()._weak_ref()
     assert not torch.UntypedStorage._expired(memory)
     del tensor

@@ -11,8 +11,7 @@ import torch
 from relatives import oracles_statistics as oracles
 from torch import Tensor
 
-from cosnorm.relatives.adanorm import AdaNorm
-from cosnorm.relatives.layer import LayerNormSimple
+from cosnorm.relatives.layer import AdaNorm, LayerNormSimple
 
 CASES = [((4, 6), -1), ((2, 3, 5), -1), ((3, 2, 4, 2), (-3, -2, -1))]
 

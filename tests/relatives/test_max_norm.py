@@ -11,7 +11,7 @@ from scipy import optimize
 from torch import nn
 
 from cosnorm import CosineConv2d
-from cosnorm.relatives.max_norm import MaxNorm
+from cosnorm.relatives.rules import MaxNorm
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LAYERS: dict[str, nn.Module] = {

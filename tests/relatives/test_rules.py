@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from cosnorm import CosineConv2d, CosineLinear
-from cosnorm.relatives.max_norm import MaxNorm
-from cosnorm.relatives.rules import UpdateRule
+from cosnorm.relatives.rules import MaxNorm, UpdateRule, WeightDecay
 from cosnorm.relatives.scaling import ScalingWeightNorm
-from cosnorm.relatives.weight_decay import WeightDecay
 
 RULES: list[Any] = [UpdateRule, WeightDecay, MaxNorm, ScalingWeightNorm]
 

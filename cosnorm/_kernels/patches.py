@@ -1,7 +1,7 @@
-"""What a cosine convolution sees of its input: patches that are never copied out, and their lengths.
+"""The patches under a moving window, which are never copied out, and their lengths.
 
-A patch's length needs only the sum of squares under the window: the channels are summed first,
-and the one map that is left is summed under the window.
+A patch's length needs only the sum of squares under the window: the channels are summed first, and the one
+map that is left is summed under the window.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosnorm._vectors import HALF, accumulation_dtype, may_reuse, power_of_two_above, reciprocal_root
-from cosnorm._windows import Geometry, blocks, box, join, split, windows
+from cosnorm._kernels.vectors import HALF, accumulation_dtype, may_reuse, power_of_two_above, reciprocal_root
+from cosnorm._kernels.windows import Geometry, blocks, box, join, split, windows
 
 #: A sample is shifted first where the square of its mean is more than so many times its variance.
 _TOLERATED = 16
@@ -26,38 +26,37 @@ _LARGEST_HALF = 2.0**13
 class Patches(NamedTuple):
     """The input of a cosine convolution, prepared for a product; maps are ``(N, groups, *out)``.
 
-    ``values`` is what the filters slide over under ``geometry``; ``constant`` is the component that
-    every patch has besides, appended after centering. ``reciprocal`` is the reciprocal length of the
-    patches as they came.
+    ``values`` is what the filters slide over under ``geometry``; ``constant`` is the component that is
+    appended to every patch after centering. ``full_reciprocal`` is the reciprocal length of each patch.
 
-    Where ``centered``, lengths are those of centered patches, but ``values`` still contain their
-    means: for the product it is enough that the filters have none. ``shifted`` says that the values
-    are padded, and each sample's large mean is gone; in half precision that would round them.
+    If ``centered``, lengths are those of centered patches, but ``values`` still contain the patches' means:
+    for the product it is enough that the filters have none. ``shifted`` says that the values were padded and
+    the large mean of a sample subtracted (not in half precision, where that would round them).
 
-    A flat patch (centered: one of equal numbers; else one of zeros) has the constant for its length,
-    which may be shorter than the rounding of a product with ``values`` is large. ``flat`` marks such
-    patches (None: there are none, or their products are exact zeros), and ``inner`` is ``reciprocal``
-    with 0 for them. ``reduced`` is what a product with ``values`` is multiplied by: ``inner``, or
-    ``reciprocal`` where a graph is kept, less a power of two in float16.
+    A flat patch (of equal numbers if centered, else of zeros) has the constant for its length, and the
+    rounding error of its product with ``values`` may be larger. ``flat`` marks such patches (None if there
+    are none, or if their products are exact zeros), and ``reciprocal`` is 0 for them. A product with
+    ``values`` is multiplied by ``reduced``: that is ``reciprocal``, or ``full_reciprocal`` while a graph is
+    recorded, divided by a power of two in float16.
     """
 
     values: Tensor
     geometry: Geometry
     constant: float
     reduced: Tensor
+    full_reciprocal: Tensor
     reciprocal: Tensor
-    inner: Tensor
     flat: Tensor | None
     centered: bool
     shifted: bool
+    mean = None  # it stays in the values
 
     def part(self, samples: slice) -> Patches:
-        """Some of the samples."""
         return self._replace(
             values=self.values[samples],
             reduced=self.reduced[samples],
+            full_reciprocal=self.full_reciprocal[samples],
             reciprocal=self.reciprocal[samples],
-            inner=self.inner[samples],
             flat=None if self.flat is None else self.flat[samples],
         )
 
@@ -69,20 +68,19 @@ def prepare_patches(
     centered: bool,
     constant: float,
     *,
-    look: bool = False,
-    inner: Tensor | None = None,
+    eager: bool = False,
+    reciprocal: Tensor | None = None,
     shifted: bool | None = None,
 ) -> Patches:
-    """Make :class:`Patches` of ``input``; what is already known is not computed again.
+    """Make :class:`Patches` of ``input``.
 
-    ``look`` says that numbers may be looked at to save work; ``inner`` and ``shifted`` are what an
-    earlier call found.
+    ``eager`` allows looking at numbers to save work. ``reciprocal`` and ``shifted`` are from an earlier call.
     """
     dtype = accumulation_dtype(input.dtype)
     values, squares = input, None
-    look = look and input.device.type == "cpu"
+    eager = eager and input.device.type == "cpu"
     half = input.dtype in HALF
-    if centered and look and inner is None and not half:
+    if centered and eager and reciprocal is None and not half:
         squares = _squares_where_means_are_small(input, window, geometry)
     if shifted is None:
         shifted = centered and squares is None and not half
@@ -91,34 +89,34 @@ def prepare_patches(
         geometry = geometry.without_padding()
     rounded = constant != 0 and (centered or input.dtype == torch.float16)
     flat = None
-    if inner is None:
+    if reciprocal is None:
         if squares is None and centered:
             exact = values.to(dtype)
             squares = _centered_squares(*pixels(exact, geometry.groups), exact, window, geometry)
         elif squares is None:
             squares = box(_squares_of_pixels(values, geometry.groups), window, geometry)
-        reciprocal = inner = reciprocal_root(squares + constant**2)
-        flat = _marked(squares < torch.finfo(dtype).tiny, look) if rounded else None
+        full_reciprocal = reciprocal = reciprocal_root(squares + constant**2)
+        flat = _drop_if_none(squares < torch.finfo(dtype).tiny, eager) if rounded else None
         if flat is not None:
-            inner = reciprocal.masked_fill(flat, 0.0)
+            reciprocal = full_reciprocal.masked_fill(flat, 0.0)
     else:
-        reciprocal = inner
-        flat = _marked(inner == 0, look) if rounded else None
+        full_reciprocal = reciprocal
+        flat = _drop_if_none(reciprocal == 0, eager) if rounded else None
         if flat is not None:
-            reciprocal = inner.masked_fill(flat, _reciprocal_of(constant, dtype))
-    reduced = reciprocal if torch.is_grad_enabled() else inner
+            full_reciprocal = reciprocal.masked_fill(flat, _reciprocal_of(constant, dtype))
+    reduced = full_reciprocal if torch.is_grad_enabled() else reciprocal
     if input.dtype == torch.float16:
-        scale = power_of_two_above(smallest_positive(inner))
+        scale = power_of_two_above(smallest_positive(reciprocal))
         if centered:  # values may be larger than the lengths of their centered patches
             largest = values.detach().abs().amax(tuple(range(1, values.dim())), keepdim=True)
             scale = torch.minimum(scale, _LARGEST_HALF / power_of_two_above(largest.to(dtype)))
         values, reduced = values * scale, reduced / scale
     values = values.to(input.dtype)
-    return Patches(values, geometry, constant, reduced, reciprocal, inner, flat, centered, shifted)
+    return Patches(values, geometry, constant, reduced, full_reciprocal, reciprocal, flat, centered, shifted)
 
 
-def _marked(flat: Tensor, look: bool) -> Tensor | None:
-    return None if look and not bool(flat.any()) else flat
+def _drop_if_none(flat: Tensor, eager: bool) -> Tensor | None:
+    return None if eager and not bool(flat.any()) else flat
 
 
 def _reciprocal_of(constant: float, dtype: torch.dtype) -> float:
@@ -130,10 +128,10 @@ def _reciprocal_of(constant: float, dtype: torch.dtype) -> float:
 
 
 def shift(input: Tensor, geometry: Geometry) -> Tensor:
-    """Pad, and take each sample's mean away where it exceeds the spread.
+    """Pad, and subtract each sample's mean where it exceeds the standard deviation.
 
-    A centred cosine ignores such a shift; rounding does not: it would drown small patches of a
-    sample whose large mean stays, and those of a sample with a few large entries whose mean goes.
+    A centered cosine does not depend on such a shift, but its rounding error does: a large mean would drown
+    the contrast of small patches, and so would subtracting the mean of a sample with a few large entries.
     """
     channels = split(input.detach(), geometry.groups)
     within = list(range(2, channels.dim()))
@@ -146,7 +144,6 @@ def shift(input: Tensor, geometry: Geometry) -> Tensor:
 
 
 def patch_mean(x: Patches, window: tuple[int, ...]) -> Tensor:
-    """The mean of every patch of ``x.values``."""
     channels = split(x.values.to(x.reduced.dtype), x.geometry.groups)
     return box(channels.sum(2), window, x.geometry) / (channels.shape[2] * math.prod(window))
 
@@ -188,7 +185,7 @@ def _centered_squares(
 def _squares_where_means_are_small(
     input: Tensor, window: tuple[int, ...], geometry: Geometry
 ) -> Tensor | None:
-    """Squared lengths of the centered patches of unshifted input, or None where a shift is wiser."""
+    """Squared lengths of the centered patches of unshifted input, or None where a shift is more precise."""
     if not may_reuse(input):
         return None
     parts = [pixels(input[part], geometry.groups) for part in blocks(input)]

@@ -1,4 +1,4 @@
-"""What the layers that normalize by a mean and a deviation share: their checks and their one computation."""
+"""What several relatives share: directions of weight vectors, standardization, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -8,10 +8,81 @@ from numbers import Real
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._arguments import FLOATING
-from cosnorm._vectors import HALF, accumulation_dtype, reciprocal_root
+from cosnorm._kernels.checks import FLOATING, check_channels, check_extent, check_tensors
+from cosnorm._kernels.vectors import HALF, accumulation_dtype, power_of_two_above, reciprocal_root
+
+
+def directions(weight: Tensor) -> Tensor:
+    """Each vector ``weight[j]`` divided by its length; a zero vector has direction 0 and passes no gradient.
+
+    The result is float32 for half precision. A power of two first brings the largest entry to between 1 and
+    2: it cancels, and keeps every square in range for all weights that the dtype can hold.
+    """
+    rows = weight.flatten(1).to(accumulation_dtype(weight.dtype))
+    if rows.shape[1] == 0:
+        return rows.view(weight.shape)
+    with torch.no_grad():
+        largest = rows.abs().amax(1, keepdim=True)
+        # Half of it, since the power of two above the very largest numbers is infinite.
+        unit = power_of_two_above(largest.clamp_min(4 * torch.finfo(rows.dtype).tiny) / 2)
+    scaled = rows / unit
+    # Not vector_norm: its second derivative at zero is NaN.
+    squares = scaled.square().sum(1, keepdim=True)
+    zero = largest == 0
+    lengths = squares.masked_fill(zero, 1.0).sqrt()
+    return (scaled / lengths).masked_fill(zero, 0.0).view(weight.shape)
+
+
+class Directional(nn.Module):
+    """A layer that multiplies by ``gain`` times the directions of its weight vectors.
+
+    It stands before the torch layer that it refines in the order of bases.
+    """
+
+    weight: Tensor
+    bias: Any
+    gain: nn.Parameter | float
+
+    def effective_weight(self) -> Tensor:
+        """Gain times direction (Equation 13), shaped and typed as ``weight``."""
+        unit, gain = directions(self.weight), self.gain
+        if isinstance(gain, Tensor):
+            gain = gain.to(unit.dtype).view(-1, *[1] * (unit.dim() - 1))
+        return (unit * gain).to(self.weight.dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map an input as the torch layer does, with the effective weight."""
+        return self._transform(input, self.effective_weight(), self.bias)
+
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+
+class DirectionLinear(Directional, nn.Linear):
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        name = type(self).__name__
+        check_tensors(name, input, weight)
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
+            raise ValueError(
+                f"{name}: the last dimension of input {tuple(input.shape)} must equal in_features: "
+                f"{self.in_features}"
+            )
+        return F.linear(input, weight, bias)
+
+
+class DirectionConv(Directional, nn.modules.conv._ConvNd):
+    def _transform(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        name, dims = type(self).__name__, weight.dim() - 2
+        check_tensors(name, input, weight)
+        check_channels(name, dims, input, weight, self.groups)
+        if not isinstance(self.padding, str):
+            batch = input if input.dim() == dims + 2 else input.unsqueeze(0)
+            check_extent(name, batch, self.kernel_size, self.padding, self.dilation)
+        convolve: Any = self._conv_forward
+        return convolve(input, weight, bias)
 
 
 def check_number(name: str, role: str, value: object, least: float, most: float = math.inf) -> float:
@@ -26,14 +97,12 @@ def check_number(name: str, role: str, value: object, least: float, most: float 
 
 
 def check_size(name: str, role: str, value: object) -> int:
-    """A positive whole number."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: {role} must be a positive integer, got {value!r}")
     return value
 
 
 def check_floating(name: str, input: object) -> None:
-    """Refuse what is no floating-point tensor."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}: the input must be a torch.Tensor, got {type(input).__name__}")
     if input.dtype not in FLOATING:

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosnorm._vectors import may_reuse
+from cosnorm._kernels.vectors import may_reuse
 
-#: Elements worked on at a time on a processor, so that steps in between stay in its cache.
+#: Elements worked on at a time on a CPU, so that intermediate results stay in its cache.
 _BLOCK = 2**19
 
 
 class Geometry(NamedTuple):
-    """How the window moves: one entry a spatial dimension, symmetric padding with zeros."""
+    """How the window moves: one entry per spatial dimension, symmetric padding with zeros."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -52,14 +52,14 @@ def convolution_gradient(
 
 
 def box(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """Sum each map ``(N, G, *in)`` under the moving window. Sums of squares stay exact zeros on zeros."""
+    """Sum each map ``(N, G, *in)`` under the moving window. Sums over zeros are exact zeros."""
     precise = _exact(maps)
     ones = precise.new_ones((maps.shape[1], 1, *window))
     return convolve(precise, ones, geometry._replace(groups=maps.shape[1])).to(maps.dtype)
 
 
 def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """Hand each window's entry of ``maps`` back to every position it covers: the transpose of :func:`box`."""
+    """Add each window's entry of ``maps`` to every position that it covers: the transpose of :func:`box`."""
     stride, padding, dilation, _ = geometry
     reach = [gap * (size - 1) for size, gap in zip(window, dilation, strict=True)]
     around = tuple(far - width for far, width in zip(reach, padding, strict=True))
@@ -78,10 +78,7 @@ def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry
 
 
 def _exact(maps: Tensor) -> Tensor:
-    """Maps in a type that no convolution rounds further: on CUDA one of float32 may use TF32's ten bits.
-
-    One of several groups, a map each, does not.
-    """
+    """Cast to float64 where cuDNN might use TF32 (10-bit mantissa). Grouped ones never do."""
     return maps.double() if maps.device.type == "cuda" and maps.shape[1] == 1 else maps
 
 
@@ -94,9 +91,9 @@ def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor
 
 
 def blocks(maps: Tensor, factor: int = 1) -> list[slice]:
-    """Ranges of samples to work through in turn, ``factor`` elements for each of ``maps``; or all at once.
+    """Ranges of samples to work through in turn, with ``factor`` elements for each of ``maps``.
 
-    A step over a whole batch is bound by memory; over a few samples it stays in a processor's cache.
+    Elementwise steps over a whole batch are bound by memory; over a few samples they stay in the cache.
     """
     each = max(1, maps.shape[1:].numel() * factor)
     step = max(1, _BLOCK // each)

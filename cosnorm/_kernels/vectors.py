@@ -1,4 +1,4 @@
-"""What a cosine sees of a vector: centered if asked, one component appended after that, and its length."""
+"""Vectors as a cosine sees them: centered if asked, one component appended after that, and their lengths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., object])
 
 
 def remember_signature(forward: AnyFunction) -> AnyFunction:
-    """Keep what ``autograd.Function`` asks of its ``forward`` at every call: 2 % of a layer's time."""
+    """Cache ``inspect.signature(forward)``, which ``autograd.Function.apply`` else computes at every call."""
     forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
     return forward
 
@@ -38,6 +38,7 @@ class Vectors(NamedTuple):
     reciprocal: Tensor
     scale: Tensor | None
     mean: Tensor | None = None
+    shifted = None  # only patches may be
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -48,8 +49,7 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 def reciprocal_root(squares: Tensor) -> Tensor:
     """1 / sqrt(squares): 0 where the squared length underflows, NaN where it overflows.
 
-    The first makes so short a vector count as zero; the second keeps a length outside the range
-    from passing for a cosine of 0.
+    So a vector that is too short counts as zero, and one that is too long does not give a cosine of 0.
     """
     marked = torch.nan_to_num(squares, nan=torch.nan, posinf=torch.nan)
     return F.threshold(marked, torch.finfo(squares.dtype).tiny, torch.inf).rsqrt()
@@ -63,8 +63,8 @@ def power_of_two_above(positive: Tensor) -> Tensor:
 def center(rows: Tensor) -> Tensor:
     """Subtract from each row its mean.
 
-    The first component goes before the mean does. A row of equal numbers then gives exact zeros, and
-    a mean far above the spread costs no digits.
+    The first component is subtracted before the mean is. So a row of equal numbers gives exact zeros, and a
+    mean far above the spread costs no digits.
     """
     first = rows[..., :1] if rows.shape[-1] else rows.new_zeros(*rows.shape[:-1], 1)
     rest = rows - first
@@ -84,20 +84,11 @@ def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | 
     return Vectors(values, constant, reciprocal / scale, reciprocal, scale)
 
 
-def prepare_both(input: Tensor, weight: Tensor, centered: bool, constant: float) -> tuple[Vectors, Vectors]:
-    """Prepare the rows of both; when centred, without writing either matrix anew where that is exact."""
-    if centered:
-        x, w = prepare_uncentered(input, constant), prepare_uncentered(weight, constant)
-        if x is not None and w is not None:
-            return x, w
-    return prepare(input, centered, constant), prepare(weight, centered, constant)
-
-
 def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
-    """As :func:`prepare` with ``centered``, but leaving the subtraction of the mean to later.
+    """As :func:`prepare` with ``centered``, but leaving the subtraction of the mean to the product.
 
-    Where means are so large that the squared length would be a small difference of large numbers,
-    the answer is None.
+    That saves writing the matrix again. None where means are so large that the squared length would be a
+    small difference of large numbers.
     """
     if rows.device.type != "cpu" or rows.dtype in HALF:
         return None
@@ -110,46 +101,39 @@ def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
     return Vectors(rows, constant, reciprocal, reciprocal, None, mean)
 
 
-def known(rows: Tensor, reciprocal: Tensor, mean: Tensor | None, centered: bool, constant: float) -> Vectors:
-    """What :func:`prepare_both` made of ``rows``, from what was kept of it."""
-    if mean is None:
-        return prepare(rows, centered, constant, reciprocal)
-    return Vectors(rows, constant, reciprocal, reciprocal, None, mean)
-
-
 def squared_lengths(rows: Tensor) -> Tensor:
     """Of vectors in the last dimension, in float32 for half precision."""
     return torch.linalg.vector_norm(rows, dim=-1, dtype=accumulation_dtype(rows.dtype)).square()
 
 
-def remove_radial_part(pull: Tensor, vectors: Vectors, along: Tensor) -> Tensor:
-    """Equations 11 and 12: take from ``pull`` its part along the vector, and divide by the length.
+def remove_radial_part(grad: Tensor, vectors: Vectors, cosine_dot: Tensor) -> Tensor:
+    """Equations 11 and 12: project ``grad`` orthogonally to each vector, and divide by its length.
 
-    ``along`` is the gradient's inner product with the cosines. What is left is orthogonal to the
-    vector, since a cosine does not change when the vector is stretched.
+    ``grad`` is the gradient with respect to the unit vectors, and ``cosine_dot`` the inner product of the
+    upstream gradient with the cosines, which is the component of ``grad`` along the vector.
     """
-    coefficient = (along * vectors.reduced).unsqueeze(-1)
-    return times(subtract(pull, vectors.values, coefficient), vectors.reciprocal.unsqueeze(-1))
+    coefficient = (cosine_dot * vectors.reduced).unsqueeze(-1)
+    return multiply(subtract(grad, vectors.values, coefficient), vectors.reciprocal.unsqueeze(-1))
 
 
-def subtract(pull: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
-    """``pull - coefficient * values``, in the memory of ``pull`` where nothing else can need it."""
-    pull, values = pull.to(coefficient.dtype), values.to(coefficient.dtype)
-    if may_reuse(pull, values, coefficient):
-        return pull.addcmul_(values, coefficient, value=-1)
-    return torch.addcmul(pull, values, coefficient, value=-1)
+def subtract(grad: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
+    """``grad - coefficient * values``, written into ``grad`` if it is safe to overwrite."""
+    grad, values = grad.to(coefficient.dtype), values.to(coefficient.dtype)
+    if may_reuse(grad, values, coefficient):
+        return grad.addcmul_(values, coefficient, value=-1)
+    return torch.addcmul(grad, values, coefficient, value=-1)
 
 
-def times(fresh: Tensor, factor: Tensor) -> Tensor:
-    """``fresh * factor``, in the memory of ``fresh`` where nothing else can need it."""
+def multiply(fresh: Tensor, factor: Tensor) -> Tensor:
+    """``fresh * factor``, written into ``fresh`` if it is safe to overwrite."""
     return fresh.mul_(factor) if may_reuse(fresh, factor) else fresh * factor
 
 
 def may_reuse(fresh: Tensor, *others: Tensor) -> bool:
-    """Whether ``fresh``, just computed, may be overwritten by what is computed with ``others``.
+    """Whether ``fresh``, which was just computed, may be overwritten by a result that involves ``others``.
 
-    Not where a graph is kept or something traces, nor under vmap, which has no rule for some
-    operations in place and cannot write many examples into the memory of one.
+    Not while a graph is recorded or something traces. Not under vmap, which lacks rules for some in-place
+    operations and cannot write many examples into the memory of one.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
