@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -367,10 +368,11 @@ class _Resuming:
     patience: Patience
     show: Callable[[int, int | None], None]
 
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        self.fill(url)
+    def __call__(self, fname: str, action: Any, pooch: Any, *, check_only: bool | None = None) -> None:
+        """Download the address ``fname`` to the path ``action``; the names are those of pooch's protocol."""
+        self.fill(fname)
         with _writing(self.part):
-            self.part.replace(output_file)
+            self.part.replace(action)
 
     def fill(self, url: str) -> None:
         """Complete the part, asking again as long as something arrives. Its content is not checked here."""

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._vectors import center
+from cosnorm._kernels.vectors import center
 from cosnorm.functional import cosine_linear
 from cosnorm.layers import CosineLinear
 from cosnorm.relatives import UpdateRule, WeightNormLinear
-from cosnorm.relatives._directions import directions
+from cosnorm.relatives._shared import directions
 from cosnorm.relatives.weight import moderate
 
 
