@@ -17,78 +17,34 @@ from cosnorm import evidence
 from cosnorm.evidence import Interval
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
+from cosnorm.tutorial import TUTORIAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+_RECIPES = {**TECHNIQUES, "tutorial": TUTORIAL}
 #: Okabe and Ito's palette, told apart with every common color blindness, for the paper's techniques (its
 #: yellow is too faint for lines); Tol's muted colors and darker ones for the rest, near their family's.
 COLORS: dict[str, str] = {
-    "none": "#000000",
-    "cosine": "#0072B2",
-    "centered": "#56B4E9",
-    "batch": "#D55E00",
-    "weight": "#009E73",
-    "max_norm": "#E69F00",
-    "layer": "#CC79A7",
-    "weight_learned": "#44AA99",
-    "weight_decay": "#999933",
-    "scaling": "#117733",
-    "mean_only_batch": "#A03A13",
-    "cosine_mean_only": "#332288",
-    "cosine_affine": "#4A4E8C",
-    "early_batch": "#CC6677",
-    "layer_simple": "#AA4499",
-    "detach": "#882255",
-    "detach_mean": "#B5739D",
-    "detach_std": "#5E1A3E",
-    "adanorm": "#7B5EA7",
-    "group": "#B8860B",
-    "instance": "#6B6B1A",
-    "propagation": "#3D6F8E",
-    "online": "#7A5230",
+    **{name: recipe.color for name, recipe in _RECIPES.items()},
     "weight-biased": "#66A182",
-    "tutorial": "#8C510A",
     "logistic": "#525252",
     "ridge": "#8A8A8A",
 }
 #: A second sign of the technique, for print without color.
 MARKERS: dict[str, str] = {
-    "none": "o",
-    "cosine": "s",
-    "centered": "D",
-    "batch": "^",
-    "weight": "v",
-    "max_norm": "P",
-    "layer": "X",
-    "weight_learned": "<",
-    "weight_decay": "h",
-    "scaling": ">",
-    "mean_only_batch": "d",
-    "cosine_mean_only": "p",
-    "cosine_affine": r"$\ast$",
-    "early_batch": "*",
-    "layer_simple": "x",
-    "detach": "+",
-    "detach_mean": "1",
-    "detach_std": "2",
-    "adanorm": "H",
-    "group": "8",
-    "instance": "3",
-    "propagation": "|",
-    "online": "4",
+    **{name: recipe.marker for name, recipe in _RECIPES.items()},
     "weight-biased": "$V$",
-    "tutorial": "$T$",
     "logistic": "$L$",
     "ridge": "$R$",
 }
 #: What a technique is called in figures.
 LABELS: dict[str, str] = {
-    **{name: recipe.label for name, recipe in TECHNIQUES.items()},
-    "weight-biased": "weight norm with bias",
+    **{name: recipe.label for name, recipe in _RECIPES.items()},
     "tutorial": "tutorial network",
+    "weight-biased": "weight norm with bias",
     "logistic": "logistic regression",
     "ridge": "ridge classifier",
 }
