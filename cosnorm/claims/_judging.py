@@ -32,7 +32,7 @@ from cosnorm import evidence, experiments
 from cosnorm.benchmarking import PACKAGE_RESULTS, Result, read
 from cosnorm.claims.model import Effect, Outcome, Verdict
 from cosnorm.claims.text import count, data, ratio, spoken
-from cosnorm.evidence.speed import Arrival, arrival, fewest_errors, steps_of_epoch
+from cosnorm.evidence.statistics import Arrival, arrival, fewest_errors, steps_of_epoch
 from cosnorm.evidence.statistics import Difference, Measure, compare, contrast, evaluations, score, untrained
 from cosnorm.record import Record, RecordError
 

@@ -9,7 +9,7 @@ from cosnorm import experiments
 from cosnorm.claims._judging import MORE, Contrast, Criterion, Run, Sources, Threshold, errors
 from cosnorm.claims.model import Claim, Effect
 from cosnorm.claims.text import listed, printed, spoken
-from cosnorm.evidence.speed import fewest_errors
+from cosnorm.evidence.statistics import fewest_errors
 from cosnorm.evidence.statistics import score, unrest
 from cosnorm.experiments.depth import MINIMA, competitor
 from cosnorm.record import Record

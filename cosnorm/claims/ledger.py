@@ -27,7 +27,6 @@ _HERE = Path(__file__).parent
 #: The files in which the rules are written down, by their path in the package.
 RULES = (
     *sorted(f"claims/{path.name}" for path in _HERE.glob("*.py") if path.name != "__init__.py"),
-    "evidence/speed.py",
     "evidence/statistics.py",
 )
 
