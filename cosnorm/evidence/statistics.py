@@ -242,19 +242,9 @@ def contrast(
     r"""A weighted sum :math:`\sum_g c_g \bar v_g` of group means, by seed or with Welch's degrees of freedom.
 
     Unpaired, its squared error is :math:`\sum_g c_g^2 s_g^2 / n_g` and its degrees of freedom are those of
-    Welch and Satterthwaite; paired, it is the mean of one weighted sum for each common seed.
-
-    Parameters
-    ----------
-    groups
-        By seed the values of each group, none empty.
-    coefficients
-        :math:`c_g`.
-    paired
-        Whether to take the weighted sum within seeds.
-    noise
-        Variances of the values as they were read off, such as from a grid, which are added to those between
-        seeds. Groups are then not paired.
+    Welch and Satterthwaite; paired, it is the mean of one weighted sum for each common seed. No group may be
+    empty. ``noise`` are variances of the values as they were read off, such as from a grid, which are added
+    to those between seeds; groups are then not paired.
     """
     if paired:
         common = sorted(set.intersection(*map(set, groups)))

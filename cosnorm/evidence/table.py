@@ -44,14 +44,11 @@ class Row:
     within_variance
         Mean over seeds of the variance of the test error over the last epochs: what the paper calls
         the variance.
-    lowest
-        Mean over seeds of the lowest test error of a run.
-    seconds
-        Mean wall time of a run.
-    against
-        The technique that this one is compared with; ``None`` if it is a baseline itself.
-    difference
-        From that technique, paired or not by the rule of ``cosnorm.evidence.statistics``.
+    lowest, seconds
+        Means over seeds of the lowest test error of a run and of its wall time.
+    against, difference
+        The technique that this one is compared with, ``None`` if it is a baseline itself; and the difference
+        from it, paired or not by the rule of ``cosnorm.evidence.statistics``.
     reach
         How soon it made no more errors than the run of that technique with the same seed at its best; for
         a baseline, when it was at its own best.
