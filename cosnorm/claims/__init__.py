@@ -5,9 +5,8 @@ any record at the paper's length, though not before those at scale short; :func:
 since. Verdicts are computed from the records, and smoke records never judge.
 """
 
-from cosnorm.claims._judging import Run
 from cosnorm.claims.ledger import CLAIMS, Ledger, Rules, best_scale, entry, ledger, of, rules, rules_digest
-from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry
+from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry, Run
 
 __all__ = [
     "CLAIMS",

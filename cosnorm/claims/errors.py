@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import chain, pairwise
 
 from cosnorm import experiments
-from cosnorm.claims._judging import MORE, Contrast, Criterion, Run, Sources, Threshold, errors
-from cosnorm.claims.model import Claim, Effect
+from cosnorm.claims._judging import MORE, Criterion, contrast, errors, every_run_below
+from cosnorm.claims._records import Records
+from cosnorm.claims.model import Claim, Comparison, Effect, Run
 from cosnorm.claims.text import listed, printed, spoken
-from cosnorm.evidence.speed import fewest_errors
-from cosnorm.evidence.statistics import score, unrest
+from cosnorm.evidence.statistics import fewest_errors, score, unrest
 from cosnorm.experiments.depth import MINIMA, competitor
 from cosnorm.record import Record
 
@@ -20,10 +20,9 @@ _FIVE = ("cosine", *RIVALS)
 #: What is taken for no difference worth having: a tenth of a percentage point on MNIST's 10 000 test images.
 MARGIN = 10.0
 
-_PAIRS = (("cosine", "none"), ("cosine-augmented", "none-augmented"))
-_FOUR = tuple(name for pair in _PAIRS for name in pair)
+#: The two comparisons on CIFAR-10.
+PAIRS = (("cosine", "none"), ("cosine-augmented", "none-augmented"))
 _NETWORKS = tuple(competitor(layers) for layers in MINIMA)
-_MIDDLE = sum(MINIMA) / len(MINIMA)
 
 
 def tail_mean(record: Record, curve: str) -> float:
@@ -43,40 +42,39 @@ def still_learning(record: Record) -> float:
     return tail_mean(record, "train_error") - record.curves["train_error"][tests.index(min(tests))]
 
 
-def _steadier(experiment: str) -> Iterator[Contrast]:
+def _steadier(experiment: str) -> list[Comparison]:
     """Cosine against each rival that the paper prints a larger variance of."""
     rows = experiments.get(experiment).printed
     ours = rows["cosine"].variance or 0.0
-    for rival, row in rows.items():
-        if row.variance is not None and row.variance > ours:
-            yield Contrast(
-                name=f"cosine \u2212 {rival}, {experiment}",
-                unit="errors of standard deviation",
-                needs=(Run(experiment, "cosine"), Run(experiment, rival)),
-                measure=unrest,
-                favored="cosine",
-                rivals=(rival,),
-                late=True,
-                says=(
-                    f"the errors of cosine vary less than those of {spoken(rival)}, by a standard deviation "
-                    f"of {{}}",
-                    f"the errors of cosine vary more than those of {spoken(rival)}, by a standard deviation "
-                    f"of {{}}",
-                ),
-            )
+    return [
+        contrast(
+            f"cosine \u2212 {rival}, {experiment}",
+            "errors of standard deviation",
+            (Run(experiment, "cosine"), Run(experiment, rival)),
+            unrest,
+            favored="cosine",
+            rivals=(rival,),
+            late=True,
+            says=f"the errors of cosine vary [less|more] than those of {spoken(rival)}, by a standard "
+            "deviation of {}",
+        )
+        for rival, row in rows.items()
+        if row.variance is not None and row.variance > ours
+    ]
 
 
 def _slope_weights() -> tuple[float, ...]:
     """Weights by which errors at each depth add up to the slope of the line of least squares through them."""
-    total = sum((layers - _MIDDLE) ** 2 for layers in MINIMA)
-    return tuple((layers - _MIDDLE) / total for layers in MINIMA)
+    middle = sum(MINIMA) / len(MINIMA)
+    total = sum((layers - middle) ** 2 for layers in MINIMA)
+    return tuple((layers - middle) / total for layers in MINIMA)
 
 
-def _rates_chosen(sources: Sources, effects: Sequence[Effect]) -> str:
+def _rates_chosen(records: Records, effects: Sequence[Effect]) -> str:
     """The rates of both, and from how little they were chosen."""
     names = {name for effect in effects for name in effect.records}
     scale = effects[0].scale
-    runs = [r for r in sources.load("relatives", scale) if r.name in names] if scale else []
+    runs = [r for r in records.load("relatives", scale) if r.name in names] if scale else []
     rates = {r.technique: f"{r.technique} {r.settings['learning_rate']:g}" for r in runs}
     if not rates:
         return ""
@@ -121,7 +119,6 @@ CLAIMS = (
         statement="A cosine layer followed by ReLU gains nothing from a learned scale and shift of each "
         "unit.",
         source="Luo et al. (2017), sections 1 and 4",
-        paper="",
         rule="Test errors of cosine with a scale and a shift, which have a learning rate of their own, "
         "minus those of plain cosine, each at rates chosen on held-out images. It is non-inferiority, "
         f"tested from one side: above \u2212{MARGIN:g} errors, so that a gain of a tenth of a percentage "
@@ -150,12 +147,12 @@ CLAIMS = (
         "over the depths, below 0. The paper's minima were chosen on the test set, so scores are compared.",
         comparisons=(
             *(errors("depth", deeper, shallower) for shallower, deeper in pairwise(_NETWORKS)),
-            Contrast(
+            contrast(
                 "slope over the depths",
                 "errors per layer",
-                tuple(Run("depth", name) for name in _NETWORKS),
+                [Run("depth", name) for name in _NETWORKS],
                 coefficients=_slope_weights(),
-                says=("each further layer saves {} errors", "each further layer costs {} errors"),
+                says="each further layer [saves|costs] {} errors",
             ),
         ),
         chapters=(15,),
@@ -166,10 +163,10 @@ CLAIMS = (
         statement="A small convolutional network makes fewer test errors with cosine normalization, with and "
         "without distorted images.",
         source="Luo et al. (2017), Tables 4 and 5",
-        paper=f"lowest test error, share: {printed('cifar10', _FOUR, 'minimum')}",
+        paper=f"lowest test error, share: {printed('cifar10', [*chain(*PAIRS)], 'minimum')}",
         rule="Test errors of cosine minus those of the plain network, with and without distorted training "
         "images, below 0. The paper's minima were chosen on the test set, so scores are compared.",
-        comparisons=tuple(errors("cifar10", *pair) for pair in _PAIRS),
+        comparisons=tuple(errors("cifar10", *pair) for pair in PAIRS),
         chapters=(17,),
     ),
     Claim(
@@ -185,7 +182,7 @@ CLAIMS = (
         "the epoch of its fewest test errors, the training errors of batch norm must have fallen: change "
         "below 0. A rise takes time, so every run of less than half the paper's length is too early.",
         comparisons=(
-            Contrast(
+            contrast(
                 "rise, batch \u2212 cosine",
                 "errors",
                 (Run("newsgroups", "batch"), Run("newsgroups", "cosine")),
@@ -193,12 +190,10 @@ CLAIMS = (
                 MORE,
                 rivals=("batch",),
                 late=True,
-                says=(
-                    "the test errors of batch norm rise from their lowest by {} less than those of cosine",
-                    "the test errors of batch norm rise from their lowest by {} more than those of cosine",
-                ),
+                says="the test errors of batch norm rise from their lowest by {} [less|more] than those of "
+                "cosine",
             ),
-            Contrast(
+            contrast(
                 "training errors since the lowest test error, batch",
                 "errors",
                 (Run("newsgroups", "batch"),),
@@ -206,10 +201,7 @@ CLAIMS = (
                 coefficients=(1.0,),
                 rivals=("batch",),
                 late=True,
-                says=(
-                    "since its fewest test errors batch norm lost {} training errors",
-                    "since its fewest test errors batch norm gained {} training errors",
-                ),
+                says="since its fewest test errors batch norm [lost|gained] {} training errors",
             ),
         ),
         chapters=(16,),
@@ -243,7 +235,6 @@ CLAIMS = (
         statement="Cosine makes fewer test errors than the plain network when both get their learning rate "
         "from one search on held-out training examples.",
         source="the question of chapter 19; Luo et al. (2017) report each technique's best of unequal rates",
-        paper="",
         rule="Test errors of cosine minus those of the plain network, each at the rate with the fewest "
         "errors on held-out examples in one grid, on MNIST, on 20 Newsgroups and on CIFAR-10, below 0.",
         comparisons=tuple(
@@ -275,7 +266,7 @@ CLAIMS = (
         "every run below the paper's lowest. There is no second group, so nothing is tested by chance, and "
         "one run is enough.",
         comparisons=(
-            Threshold(
+            every_run_below(
                 "lowest errors of the tutorial network",
                 "test errors",
                 Run("tutorial", "tutorial"),

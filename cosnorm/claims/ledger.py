@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cosnorm import experiments
-from cosnorm.claims import errors, identities, related, robustness, speed, text
-from cosnorm.claims._judging import SCALES, Run, Sources, commands, verdict
-from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry
+from cosnorm.claims import errors, optimization, related, robustness, text
+from cosnorm.claims._judging import verdict
+from cosnorm.claims._records import SCALES, Records, commands, quoted
+from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry, Run
 
 #: Every claim by what it is called, such as ``"1"`` and ``"3a"``.
 CLAIMS: dict[str, Claim] = {
     claim.key: claim
     for claim in sorted(
-        (claim for theme in (errors, robustness, speed, identities, related) for claim in theme.CLAIMS),
+        (claim for theme in (errors, optimization, robustness, related) for claim in theme.CLAIMS),
         key=lambda claim: (claim.number, claim.part),
     )
 }
@@ -27,7 +28,6 @@ _HERE = Path(__file__).parent
 #: The files in which the rules are written down, by their path in the package.
 RULES = (
     *sorted(f"claims/{path.name}" for path in _HERE.glob("*.py") if path.name != "__init__.py"),
-    "evidence/speed.py",
     "evidence/statistics.py",
 )
 
@@ -94,10 +94,6 @@ class Ledger(Sequence[Entry]):
         """Number of entries."""
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Entry]:
-        """The entries in order."""
-        return iter(self.rows)
-
     def count(self, value: str) -> int:  # type: ignore[override]
         """How many entries have this verdict."""
         return sum(entry.verdict == value for entry in self.rows)
@@ -133,16 +129,14 @@ class Ledger(Sequence[Entry]):
         first = f"The first record at the paper's length that they judge is of {_day(self.first)}."
         if not self.first:
             first = "No record at the paper's length exists yet."
-        seen = [state for state in states if state.records]
         fixed = next((state for state in reversed(states) if not state.records), states[0])
         said = f"The rules were last written down on {_day(fixed.date)} ({_commit(fixed)}). {first}"
-        if not seen:
-            return said
         changes = "; ".join(
             f"{_day(s.date)} ({_commit(s)}), when {text.counted(s.records, 'such record')} existed: {s.what}"
-            for s in seen
+            for s in states
+            if s.records
         )
-        return f"{said} They were changed after results had been seen: {changes}."
+        return f"{said} They were changed after results had been seen: {changes}." if changes else said
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -170,8 +164,7 @@ class Ledger(Sequence[Entry]):
     def _repr_markdown_(self) -> str:
         if not self.rows:
             return self.summary
-        rows = [self.header, tuple("---" for _ in self.header), *self.cells()]
-        table = "\n".join("| " + " | ".join(map(text.cell, row)) + " |" for row in rows)
+        table = text.table(self.header, self.cells())
         seen = "\n".join(f"- Claim {entry.claim.key}: {entry.seen}" for entry in self.bad_news_first)
         return "\n\n".join([self.summary, table, seen])
 
@@ -186,11 +179,6 @@ def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> L
     chapter
         Only the claims that this chapter of the book treats.
 
-    Raises
-    ------
-    cosnorm.record.RecordError
-        If a record is damaged, or some that are compared do not belong together.
-
     Examples
     --------
     >>> found = ledger()
@@ -199,11 +187,11 @@ def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> L
     >>> {entry.claim.number for entry in ledger(chapter=15)}
     {7}
     """
-    sources = Sources(folder)
-    judged = [_judge(claim, sources) for claim in CLAIMS.values()]
+    records = Records(folder)
+    judged = [_judge(claim, records) for claim in CLAIMS.values()]
     entries = (replace(entry, shared=_shared(entry, judged)) for entry in judged)
     rows = tuple(entry for entry in entries if chapter is None or chapter in entry.claim.chapters)
-    return Ledger(rows, sources.first_of_paper[0])
+    return Ledger(rows, records.first_of_paper)
 
 
 def entry(key: int | str, folder: Path | str | None = None) -> Entry:
@@ -216,11 +204,6 @@ def entry(key: int | str, folder: Path | str | None = None) -> Entry:
     folder
         As for :func:`ledger`.
 
-    Raises
-    ------
-    ValueError
-        If there is no such claim.
-
     Examples
     --------
     >>> entry(14).effects[0].outcome
@@ -228,12 +211,8 @@ def entry(key: int | str, folder: Path | str | None = None) -> Entry:
     """
     if str(key) not in CLAIMS:
         parts = [name for name, claim in CLAIMS.items() if str(claim.number) == str(key)]
-        numbers = [claim.number for claim in CLAIMS.values()]
-        hint = (
-            f"it has the parts {' and '.join(parts)}"
-            if parts
-            else f"they are numbered from 1 to {max(numbers)}"
-        )
+        last = max(claim.number for claim in CLAIMS.values())
+        hint = f"it has the parts {' and '.join(parts)}" if parts else f"they are numbered from 1 to {last}"
         raise ValueError(f"there is no claim {key}; {hint}")
     return next(found for found in ledger(folder) if found.claim.key == str(key))
 
@@ -265,28 +244,22 @@ def best_scale(experiment: str, folder: Path | str | None = None) -> str | None:
         ``"paper"`` if every competitor with figures in the paper (every competitor, where it has none) has
         at least three seeds there; else ``"short"`` if there is any record, or else ``None``.
 
-    Raises
-    ------
-    ValueError
-        If there is no such experiment.
-
     Examples
     --------
     >>> best_scale("mnist") in ("paper", "short")
     True
     """
-    settled = experiments.get(experiment)
-    sources = Sources(folder)
-    scale = sources.scale([Run(experiment, name) for name in settled.printed or settled.techniques])
-    return scale if sources.load(experiment, scale) else None
+    declared, records = experiments.get(experiment), Records(folder)
+    scale = records.scale([Run(experiment, name) for name in declared.printed or declared.techniques])
+    return scale if records.load(experiment, scale) else None
 
 
 # -- one entry -----------------------------------------------------------------------------------------
 
 
-def _judge(claim: Claim, sources: Sources) -> Entry:
+def _judge(claim: Claim, records: Records) -> Entry:
     found, effects = verdict(
-        [comparison.judge(sources) for comparison in claim.comparisons],
+        [comparison.judge(records) for comparison in claim.comparisons],
         either=claim.either,
         identity=claim.identity,
     )
@@ -294,21 +267,16 @@ def _judge(claim: Claim, sources: Sources) -> Entry:
     known = [e for e in effects if e.missing and e.estimate is not None and e.outcome != "too early"]
     notes = [_counted(effects), f"Too early: {'; '.join(early)}." if early else ""]
     notes += [f"{e.name}: {e.missing}." for e in known]
-    note = " ".join(filter(None, (*notes, claim.remark(sources, effects))))
-    return Entry(claim, found, effects, note, _seen(effects), missing=_missing(claim, sources))
+    note = " ".join(filter(None, (*notes, claim.remark(records, effects))))
+    return Entry(claim, found, effects, note, _seen(effects), missing=_missing(claim, records))
 
 
 def _counted(effects: Sequence[Effect]) -> str:
     """How many comparisons met which outcome, in a sentence; nothing to say of a single one."""
     if len(effects) == 1:
         return ""
-    verbs = {"reversed": ("is reversed", "are reversed"), "holds": ("holds", "hold")}
-    parts = []
-    for kind in OUTCOMES:
-        count = sum(e.outcome == kind for e in effects)
-        if count:
-            singular, plural = verbs.get(kind, (f"is {kind}", f"are {kind}"))
-            parts.append(f"{count} {singular if count == 1 else plural}")
+    counts = {kind: sum(e.outcome == kind for e in effects) for kind in OUTCOMES}
+    parts = [f"{n} {_said(kind, n)}" for kind, n in counts.items() if n]
     if len(parts) == 1:
         every = "Both" if len(effects) == 2 else f"All {len(effects)}"
         return f"{every} comparisons {parts[0].partition(' ')[2]}."
@@ -348,27 +316,28 @@ def _shared(entry: Entry, others: Sequence[Entry]) -> tuple[tuple[str, int], ...
     return tuple((key, count) for key, count in counts if count)
 
 
-def _missing(claim: Claim, sources: Sources) -> str:
+def _missing(claim: Claim, records: Records) -> str:
     """How many runs a final verdict still lacks, and the commands that make them."""
     lacking: dict[str, list[Run]] = {}
     count = 0
     for run in claim.needs:
         scale, known = _PLANNED.get(run.experiment, SCALES[0]), experiments.registry().get(run.experiment)
         wanted = known.scales[scale].seeds if known and scale in known.scales else 1
-        short = wanted - len({r.seed for r in sources.runs(run, scale)})
+        short = wanted - len({r.seed for r in records.runs(run, scale)})
         if short > 0:
             lacking.setdefault(scale, []).append(run)
             count += short
     if not count:
         return ""
-    lines = ", ".join(commands(runs, scale) for scale, runs in lacking.items())
-    return f"Still missing for a final verdict: {text.counted(count, 'run')}, made by {lines}."
+    lines = [line for scale, runs in lacking.items() for line in commands(runs, scale)]
+    return f"Still missing for a final verdict: {text.counted(count, 'run')}, made by {quoted(lines)}."
 
 
-def _said(verdict: str, count: int) -> str:
-    if verdict == "holds" or verdict == "holds in part":
-        return verdict if count == 1 else verdict.replace("holds", "hold")
-    return f"{'is' if count == 1 else 'are'} {verdict}"
+def _said(outcome: str, n: int) -> str:
+    """What so many claims or comparisons do: "hold in part", "are untested"."""
+    if outcome.startswith("holds"):
+        return outcome if n == 1 else outcome.replace("holds", "hold")
+    return f"{'is' if n == 1 else 'are'} {outcome}"
 
 
 def _day(date: str) -> str:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, get_args
 
 from cosnorm.claims import text
 
 if TYPE_CHECKING:
-    from cosnorm.claims._judging import Run, Sources
+    from cosnorm.claims._records import Records
 
 Verdict = Literal["contradicted", "undecided", "too early", "untested", "holds in part", "holds", "identity"]
-Outcome = Literal["reversed", "undecided", "too early", "untested", "holds"]
+Outcome = Literal["reversed", "holds", "too early", "undecided", "untested"]
 
 #: Every verdict there is, in the order in which a reader should meet them: bad news first.
-VERDICTS: tuple[Verdict, ...] = (
-    *("contradicted", "undecided", "too early", "untested"),
-    *("holds in part", "holds", "identity"),
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 #: What can become of one comparison, in the order in which it says most about a claim.
-OUTCOMES: tuple[Outcome, ...] = ("reversed", "holds", "too early", "undecided", "untested")
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A competitor of an experiment."""
+
+    experiment: str
+    technique: str
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,10 @@ class Effect:
 
     Attributes
     ----------
-    name
-        What is compared, in words.
-    outcome
-        ``"holds"``, ``"reversed"``, ``"undecided"``, ``"too early"`` or ``"untested"``.
-    unit
-        Of the estimate.
-    estimate, low, high
-        Mean over seeds and the ends of its interval, in ``unit``; ``None`` where there is none.
+    name, outcome
+        What is compared, in words, and one of :data:`OUTCOMES`.
+    unit, estimate, low, high
+        Mean over seeds and the ends of its interval; ``None`` where there is none.
     counts
         Number of pairs, or of the runs in each group; of values where the effect is computed, of rounds where
         it is timed.
@@ -113,22 +114,13 @@ class Effect:
         return text.of_unit(self.unit)(value, signed=self.signed)
 
 
-class Comparison(Protocol):
-    """A comparison as it is declared, before anything is looked at."""
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison as it is declared: its name, what judges it, and the competitors whose runs it takes."""
 
-    @property
-    def name(self) -> str:
-        """What is compared, in words."""
-        ...
-
-    @property
-    def needs(self) -> tuple[Run, ...]:
-        """The competitors whose runs it takes."""
-        ...
-
-    def judge(self, sources: Sources) -> Effect:
-        """Compare, each comparison at 5 %."""
-        ...
+    name: str
+    judge: Callable[[Records], Effect]
+    needs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,18 +131,14 @@ class Claim:
     ----------
     number, part
         From 1 to 29; a claim that says two things has the parts ``"a"`` and ``"b"``.
-    title, statement
-        In a few words, and in a sentence.
-    source
-        Where it stands.
-    paper
-        Its figures there, in words; empty where there are none.
-    rule
-        Statistic, threshold and test, in words.
-    comparisons
-        The same as code.
+    title, statement, source
+        In a few words, in a sentence, and where it stands.
+    rule, comparisons
+        Statistic, threshold and test, in words and as code.
     chapters
         Of the book that treat it, the main one first.
+    paper
+        Its figures at the source, in words; empty where there are none.
     remark
         From the effects, what a reader should know beside the verdict.
     either
@@ -164,11 +152,11 @@ class Claim:
     title: str
     statement: str
     source: str
-    paper: str
     rule: str
     comparisons: tuple[Comparison, ...]
     chapters: tuple[int, ...]
-    remark: Callable[[Sources, Sequence[Effect]], str] = field(default=lambda sources, effects: "")
+    paper: str = ""
+    remark: Callable[[Records, Sequence[Effect]], str] = field(default=lambda records, effects: "")
     part: str = ""
     either: bool = False
     identity: bool = False
@@ -200,16 +188,12 @@ class Entry:
 
     Attributes
     ----------
-    claim
-        As declared.
-    verdict
-        One of :data:`VERDICTS`.
+    claim, verdict
+        As declared, and one of :data:`VERDICTS`.
     effects
         One for each comparison of the claim, in their order.
-    note
-        How the verdict came about.
-    seen
-        What was seen, in one sentence.
+    note, seen
+        How the verdict came about, and what was seen, in one sentence.
     shared
         By the key of another claim, how many of the runs behind this one decide that one too.
     missing
@@ -281,8 +265,7 @@ class Entry:
 
     def _repr_markdown_(self) -> str:
         claim = self.claim
-        rows = [("comparison", "outcome", "effect"), ("---", "---", "---")]
-        rows += [(text.cell(e.name), e.outcome, text.cell(e.words)) for e in self.effects]
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        rows = [(e.name, e.outcome, e.words) for e in self.effects]
+        table = text.table(("comparison", "outcome", "effect"), rows)
         head = f"Claim {claim.key}, {claim.title}: {self.verdict}."
         return "\n\n".join(filter(None, (head, self.seen, table, self.note)))

@@ -1,39 +1,22 @@
-"""Claims about what training and testing do to a network: 3, 5, 6, 10, 11 and 28."""
+"""Claims about what training and testing do to a network: 3, 5, 6, 10 and 28."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from statistics import fmean
 
-from cosnorm import experiments
-from cosnorm.claims._judging import (
-    LEAST,
-    MORE,
-    Contrast,
-    Gathered,
-    Run,
-    Sources,
-    Threshold,
-    effect_of,
-    errors,
-)
+from cosnorm.claims._judging import MORE, contrast, errors
 from cosnorm.claims.errors import RIVALS, tail_mean
-from cosnorm.claims.model import Claim, Effect
-from cosnorm.claims.text import printed, ratio, spoken
-from cosnorm.evidence.statistics import Measure, compare, contrast, errors_of_guessing, score, unrest
-from cosnorm.experiments.choosing import RATES
+from cosnorm.claims.model import Claim, Comparison, Run
+from cosnorm.claims.text import printed, spoken
+from cosnorm.evidence.statistics import Measure, compare, unrest
 from cosnorm.record import Record
 from cosnorm.training.observers import FACTORS
 
 #: Place of the 50th of the recorded percentiles 15, 50, 85.
 _MEDIAN = 1
 _PLAIN = FACTORS.index(1.0)
-#: A rate is usable if its run makes at most this many times the errors of the technique's best rate.
-TOLERANCE = 2.0
 
 
 # -- pre-activations -----------------------------------------------------------------------------------
@@ -48,7 +31,7 @@ def movement(record: Record) -> float:
 
     Mean absolute change over the recorded units and the second half of the epochs, in the unit's own units.
     """
-    return statistics.fmean(
+    return fmean(
         abs(after[_MEDIAN] - before[_MEDIAN])
         for earlier, later in pairwise(_second_half(record))
         for before, after in zip(earlier, later, strict=True)
@@ -60,12 +43,12 @@ def relative_movement(record: Record) -> float:
     epochs = _second_half(record)
     units = [
         (
-            statistics.fmean(abs(a[_MEDIAN] - b[_MEDIAN]) for a, b in pairwise(unit)),
-            statistics.fmean(epoch[-1] - epoch[0] for epoch in unit),
+            fmean(abs(a[_MEDIAN] - b[_MEDIAN]) for a, b in pairwise(unit)),
+            fmean(epoch[-1] - epoch[0] for epoch in unit),
         )
         for unit in zip(*epochs, strict=True)
     ]
-    return statistics.fmean(moved / spread for moved, spread in units if spread > 0)
+    return fmean(moved / spread for moved, spread in units if spread > 0)
 
 
 def spread(record: Record) -> float:
@@ -78,23 +61,23 @@ def relative_spread(record: Record) -> float:
     return spread(record) / tail_mean(record, "preactivation_scale")
 
 
-def _stabler(over_time: Measure, over_examples: Measure, own: str) -> tuple[Contrast, ...]:
+def _stabler(over_time: Measure, over_examples: Measure, own: str = "") -> tuple[Comparison, ...]:
     kinds = (
         ("over time", over_time, f"the median pre-activation moves from epoch to epoch{own}"),
         ("over examples", over_examples, f"the pre-activation spreads over examples{own}"),
     )
     return tuple(
-        Contrast(
-            name=f"cosine / {rival}, {kind}",
-            unit="times",
-            needs=(Run("preactivation", "cosine"), Run("preactivation", rival)),
-            measure=measure,
+        contrast(
+            f"cosine / {rival}, {kind}",
+            "times",
+            (Run("preactivation", "cosine"), Run("preactivation", rival)),
+            measure,
             favored="cosine",
             rivals=(rival,),
             log=True,
-            says=(said := f"with cosine {verb} {{}} times as far as with {spoken(rival)}", said),
+            says=f"with cosine {seen} {{}} times as far as with {spoken(rival)}",
         )
-        for kind, measure, verb in kinds
+        for kind, measure, seen in kinds
         for rival in RIVALS
     )
 
@@ -105,128 +88,31 @@ def _stabler(over_time: Measure, over_examples: Measure, own: str) -> tuple[Cont
 def harm(record: Record) -> float:
     """Errors added by multiplying the test inputs: mean over the factors but 1, over the last epochs."""
     rows = record.curves["test_error_scaled"][-record.settings["tail"] :]
-    return statistics.fmean(
-        errors - row[_PLAIN] for row in rows for place, errors in enumerate(row) if place != _PLAIN
-    )
+    return fmean(errors - row[_PLAIN] for row in rows for place, errors in enumerate(row) if place != _PLAIN)
 
 
 def helps_neither(groups: Sequence[Sequence[Record]]) -> str:
     """Why a difference of gains means nothing: the change is not shown to help either network."""
     for pair in (groups[:2], groups[2:]):
-        saved = compare(pair, (1.0, -1.0))
-        band = saved.interval
+        band = compare(pair, (1.0, -1.0)).interval
         if band is not None and band.low > 0:
             return ""
     changed = groups[1][0].technique.partition("-")[2]
     return f"{changed} training inputs are not shown to save either network any errors: no gains to compare"
 
 
-def _gain(experiment: str, change: str, what: str) -> Contrast:
+def _gain(experiment: str, change: str, what: str) -> Comparison:
     """Errors that a change of the training inputs saves cosine, minus those it saves the plain network."""
     names = ("cosine", f"cosine-{change}", "none", f"none-{change}")
-    return Contrast(
+    return contrast(
         f"gain from {what}, cosine \u2212 none",
         "errors",
-        tuple(Run(experiment, name) for name in names),
+        [Run(experiment, name) for name in names],
         coefficients=(1.0, -1.0, -1.0, 1.0),
         rivals=("none", f"none-{change}"),
         guard=helps_neither,
-        says=(
-            f"{what} save cosine {{}} fewer errors than the plain network",
-            f"{what} save cosine {{}} more errors than the plain network",
-        ),
+        says=f"{what} save cosine {{}} [fewer|more] errors than the plain network",
     )
-
-
-# -- learning rates ------------------------------------------------------------------------------------
-
-
-def highest_usable(runs: Mapping[float, Record]) -> float | None:
-    """The highest rate, of runs of one technique and seed, with at most twice the errors of the best.
-
-    ``None`` if every run diverged.
-    """
-    errors = {rate: score(r) for rate, r in runs.items() if not r.diverged}
-    if not errors:
-        return None
-    limit = TOLERANCE * min(errors.values())
-    return max(rate for rate, found in errors.items() if found <= limit)
-
-
-@dataclass(frozen=True)
-class RateRange:
-    """The highest usable rate of one technique divided by that of another."""
-
-    technique: str
-    rival: str
-
-    @property
-    def name(self) -> str:
-        """What is compared."""
-        return f"{self.technique} / {self.rival}, highest usable rate"
-
-    @property
-    def needs(self) -> tuple[Run, ...]:
-        """Both techniques at every rate of their grids."""
-        return tuple(
-            Run("rates", name)
-            for norm in (self.technique, self.rival)
-            for name in experiments.get("rates").techniques
-            if name.rpartition("-at-")[0] == norm
-        )
-
-    def judge(self, sources: Sources) -> Effect:
-        """Welch's test for the logarithms; a usable rate is known to a step of the grid."""
-        ours, theirs = (
-            [need for need in self.needs if need.technique.rpartition("-at-")[0] == norm]
-            for norm in (self.technique, self.rival)
-        )
-        core = [run for run in self.needs if float(run.technique.rpartition("-at-")[2]) in RATES]
-        scale = sources.scale(core)
-        found = [_by_seed([r for need in side for r in sources.runs(need, scale)]) for side in (ours, theirs)]
-        if min(map(len, found)) < LEAST:
-            return Effect(self.name, "untested", "times", missing=self._too_few(found))
-        step = max(math.log(b / a) for a, b in pairwise(RATES))
-        logs = [{seed: math.log(usable) for seed, (usable, _, _) in side.items()} for side in found]
-        noise = [dict.fromkeys(side, step**2 / 12) for side in logs]
-        ends = sum(usable == end for usable, end, _ in found[1].values())
-        open_end = f"the grid of {self.rival} ends at a usable rate" if ends else ""
-        effect = effect_of(
-            self.name,
-            "times",
-            MORE,
-            contrast(logs, (1.0, -1.0), noise=noise),
-            log=True,
-            never=("holds", open_end) if open_end else None,
-        )
-        runs = tuple(r for side in found for _, _, used in side.values() for r in used)
-        facts = Gathered(scale, self.needs, (runs,), {}, "").facts()
-        least = "at least " if any(usable == end for usable, end, _ in found[0].values()) else ""
-        said = (
-            f"the highest usable rate of {spoken(self.technique)} is {least}"
-            f"{ratio(cast(float, effect.estimate))} times that of {spoken(self.rival)}"
-        )
-        return replace(effect, said=said, **facts)  # type: ignore[arg-type]
-
-    def _too_few(self, found: Sequence[Mapping[int, tuple[float, float, tuple[Record, ...]]]]) -> str:
-        known = sorted(found[0].keys() & found[1].keys())
-        shown = "".join(
-            f"; seed {seed}: {found[0][seed][0]:g} against {found[1][seed][0]:g}" for seed in known
-        )
-        return f"seeds with the whole grid: {min(map(len, found))}, and at least {LEAST} are needed{shown}"
-
-
-def _by_seed(runs: Sequence[Record]) -> dict[int, tuple[float, float, tuple[Record, ...]]]:
-    """By seed the highest usable rate, the end of the grid and its runs, where the whole of RATES was run."""
-    grids: dict[int, dict[float, Record]] = {}
-    for run in runs:
-        grids.setdefault(run.seed, {})[run.settings["learning_rate"]] = run
-    found = {}
-    for seed, grid in grids.items():
-        usable = highest_usable(grid)
-        if set(RATES) <= grid.keys() and usable is not None:
-            found[seed] = usable, max(grid), tuple(grid.values())
-    return found
 
 
 CLAIMS = (
@@ -243,7 +129,7 @@ CLAIMS = (
         "the last hidden layer. Over examples: distance from the 15th to the 85th percentile of the median "
         "unit, in the last epochs. A cosine is at most 1, so this is small by construction: see part b. "
         "Logarithms are averaged over seeds.",
-        comparisons=_stabler(movement, spread, ""),
+        comparisons=_stabler(movement, spread),
         chapters=(13,),
     ),
     Claim(
@@ -253,7 +139,6 @@ CLAIMS = (
         statement="In units of each unit's own spread, what enters the last ReLU changes least with cosine "
         "normalization, from epoch to epoch and from example to example.",
         source="Luo et al. (2017), section 5.1.2 and Figure 3, without the advantage of a small range",
-        paper="",
         rule="As part a, but the change over time is divided by the unit's own distance from the 15th to "
         "the 85th percentile, and the spread over examples by the root mean square of the pre-activations: "
         "neither changes if a layer's outputs are all multiplied by a number.",
@@ -285,17 +170,14 @@ CLAIMS = (
         "over the last epochs of a run, above 0.",
         comparisons=(
             errors("noise", "cosine-dropout", "cosine", theirs="mnist"),
-            Contrast(
+            contrast(
                 "cosine-dropout \u2212 cosine, standard deviation within a run",
                 "errors of standard deviation",
                 (Run("noise", "cosine-dropout"), Run("mnist", "cosine")),
                 unrest,
                 MORE,
                 favored="cosine-dropout",
-                says=(
-                    "with dropout the errors of cosine vary less, by a standard deviation of {}",
-                    "with dropout the errors of cosine vary more, by a standard deviation of {}",
-                ),
+                says="with dropout the errors of cosine vary [less|more], by a standard deviation of {}",
             ),
         ),
         chapters=(14,),
@@ -317,44 +199,17 @@ CLAIMS = (
         comparisons=(
             _gain("cifar10", "augmented", "distorted training images"),
             _gain("magnitude", "scaled", "scaled training inputs"),
-            Contrast(
+            contrast(
                 "harm of scaled test inputs, cosine \u2212 none",
                 "errors",
                 (Run("magnitude", "cosine"), Run("magnitude", "none")),
                 harm,
                 favored="cosine",
                 rivals=("none",),
-                says=(
-                    "scaled test inputs add {} fewer errors to cosine than to the plain network",
-                    "scaled test inputs add {} more errors to cosine than to the plain network",
-                ),
+                says="scaled test inputs add {} [fewer|more] errors to cosine than to the plain network",
             ),
         ),
         chapters=(17,),
-    ),
-    Claim(
-        number=11,
-        title="a learning rate of 10 is usable, and high rates are tolerated",
-        statement="A cosine network learns at a rate of 10, and at higher rates than the others can.",
-        source="Luo et al. (2017), sections 1 and 5.1",
-        paper="rates on MNIST: none 0.1, cosine 10, batch 5, weight 5, max_norm 1",
-        rule="Usable: every cosine run of `mnist` at rate 10 finishes with fewer than half the errors of "
-        f"guessing. Tolerated: in a grid of rates from {RATES[0]:g} to at least {RATES[-1]:g}, judged on "
-        "held-out images, the highest usable rate of cosine divided by that of each rival, above 1. Usable "
-        f"means at most {TOLERANCE:g} times the errors at the technique's best rate. A usable rate is known "
-        "to a step of the grid, and the variance of a uniform logarithm over such a step is added to that "
-        "between seeds. Whether a rate can be used shows in the first epochs, so no run is too early.",
-        comparisons=(
-            Threshold(
-                "cosine at rate 10",
-                "errors",
-                Run("mnist", "cosine"),
-                score,
-                lambda r: errors_of_guessing(r) / 2,
-            ),
-            *(RateRange("cosine", rival) for rival in RIVALS),
-        ),
-        chapters=(12, 19),
     ),
     Claim(
         number=28,

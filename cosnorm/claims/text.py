@@ -44,18 +44,13 @@ def number(value: float, *, signed: bool = False) -> str:
     ('−70.0', '0.0371', '12,346', '2e-16', '0')
     """
     size = abs(value)
-    if math.isinf(value):
-        text = "∞"
-    elif size == 0:
+    if size == 0:
         return "0"
-    elif size < 1e-3:
-        text = f"{size:.1g}"
-    elif size < 1:
-        text = f"{size:.3g}"
-    else:
-        text = f"{size:,.1f}" if size < 1000 else f"{size:,.0f}"
-    sign = "\u2212" if value < 0 else "+" if signed else ""
-    return sign + text
+    if math.isinf(size):
+        return _sign(value, signed) + "∞"
+    if size < 1:
+        return _sign(value, signed) + (f"{size:.1g}" if size < 1e-3 else f"{size:.3g}")
+    return count(value, signed=signed)
 
 
 def count(value: float, *, signed: bool = False) -> str:
@@ -67,8 +62,11 @@ def count(value: float, *, signed: bool = False) -> str:
     ('−0.3', '8,786', '+70.0')
     """
     size = abs(value)
-    sign = "\u2212" if value < 0 else "+" if signed else ""
-    return sign + (f"{size:,.1f}" if size < 1000 else f"{size:,.0f}")
+    return _sign(value, signed) + (f"{size:,.1f}" if size < 1000 else f"{size:,.0f}")
+
+
+def _sign(value: float, signed: bool) -> str:
+    return "\u2212" if value < 0 else "+" if signed else ""
 
 
 def ratio(value: float, *, signed: bool = False) -> str:
@@ -89,7 +87,7 @@ def of_unit(unit: str) -> Callable[..., str]:
     )
 
 
-def listed(words: Iterable[str]) -> str:
+def listed(words: Iterable[str], joint: str = "and") -> str:
     """Join words as in "a, b and c".
 
     Examples
@@ -98,7 +96,7 @@ def listed(words: Iterable[str]) -> str:
     ('a, b and c', 'a')
     """
     *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"{', '.join(most)} {joint} {last}" if most else last
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -155,6 +153,8 @@ def printed(experiment: str, techniques: Sequence[str], field: str) -> str:
     )
 
 
-def cell(text: str) -> str:
-    """Text for a cell of a Markdown table: its bars escaped, equations kept on one line."""
-    return text.replace("|", "\\|").replace(" = ", "\u00a0=\u00a0")
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: bars in cells are escaped, and equations stay on one line."""
+    lines = [header, ["---"] * len(header), *rows]
+    cells = ([cell.replace("|", "\\|").replace(" = ", "\u00a0=\u00a0") for cell in line] for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

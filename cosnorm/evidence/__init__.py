@@ -1,11 +1,11 @@
 """Records in, numbers out: every figure and table of the book is made from what these functions return."""
 
-from cosnorm.evidence.loading import PACKAGE_RECORDS, available, load
+from cosnorm.evidence.load import PACKAGE_RECORDS, available, load
 from cosnorm.evidence.receipt import Receipt, receipt
-from cosnorm.evidence.speed import Reach, lowest, reach, steps_of_epoch
 from cosnorm.evidence.statistics import (
     Difference,
     Interval,
+    Reach,
     difference,
     differences,
     errors_of_guessing,
@@ -14,9 +14,12 @@ from cosnorm.evidence.statistics import (
     holm,
     interval,
     learned,
+    lowest,
     prediction,
+    reach,
     score,
     scores,
+    steps_of_epoch,
     unrest,
 )
 from cosnorm.evidence.table import Row, Table, network, table

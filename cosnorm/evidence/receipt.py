@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosnorm.evidence.loading import load
+from cosnorm.evidence.load import OF_OBSERVING, differing, load
 from cosnorm.evidence.statistics import Interval, prediction, score, scores
 from cosnorm.record import Record
 
@@ -66,18 +65,8 @@ class Receipt:
     def fingerprint(self) -> str:
         """What may make a difference between two machines, one fact a line."""
         shown = (
-            "cosnorm",
-            "commit",
-            "torch",
-            "numpy",
-            "python",
-            "system",
-            "device_name",
-            "threads",
-            "cuda",
-            "float32_matmul_precision",
-            "dataset_sha256",
-            "command",
+            *("cosnorm", "commit", "torch", "numpy", "python", "system", "device_name", "threads", "cuda"),
+            *("float32_matmul_precision", "dataset_sha256", "command"),
         )
         provenance = self.record.provenance
         facts = ((name, provenance.get(name)) for name in shown)
@@ -98,11 +87,6 @@ def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
     folder
         Records to compare with; ``None`` for those that come with the package.
 
-    Raises
-    ------
-    cosnorm.record.RecordError
-        If there are no stored records of that experiment and scale, or one is damaged.
-
     Examples
     --------
     >>> from cosnorm import experiments
@@ -113,21 +97,15 @@ def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
     everything = load(record.experiment, record.scale, folder)
     alike = [stored for stored in everything if stored.technique == record.technique]
     values = scores(alike, record.technique)
+    differs: list[str] = []
+    for stored in alike[:1]:
+        differs = differing(record, stored, OF_OBSERVING)
+        if record.provenance["dataset_sha256"] != stored.provenance["dataset_sha256"]:
+            differs.append("the data")
     return Receipt(
         record=record,
         score=None if record.diverged else score(record),
         stored=values,
         band=prediction(list(values.values())),
-        differing=_differing(record, alike),
+        differing=tuple(differs),
     )
-
-
-def _differing(record: Record, alike: Sequence[Record]) -> tuple[str, ...]:
-    if not alike:
-        return ()
-    # What is observed of a run changes nothing about its score.
-    names = sorted((record.settings.keys() | alike[0].settings.keys()) - {"observed", "error_steps"})
-    differing = [name for name in names if record.settings.get(name) != alike[0].settings.get(name)]
-    if record.provenance["dataset_sha256"] != alike[0].provenance["dataset_sha256"]:
-        differing.append("the data")
-    return tuple(differing)

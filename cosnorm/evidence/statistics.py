@@ -1,4 +1,4 @@
-"""The score of a run, and THE statistics of the project: intervals, differences, tests, Holm's correction.
+"""The statistics of the project: scores, intervals, differences, tests, Holm's correction, and speed.
 
 Claims, the register, tables and figures all take their differences from here, so that one rule decides how
 two groups of runs are compared.
@@ -83,7 +83,8 @@ class Difference:
     @property
     def p(self) -> float | None:
         """Two-sided p-value of the hypothesis that the mean is 0; ``None`` where there is no interval."""
-        return self.p_differs(0.0)
+        below, above = self.p_below(0.0), self.p_above(0.0)
+        return None if below is None or above is None else 2 * min(below, above)
 
     def at(self, level: float) -> Interval | None:
         """The interval of another level; ``None`` as for :attr:`interval`."""
@@ -96,29 +97,27 @@ class Difference:
 
     def p_below(self, bound: float) -> float | None:
         """One-sided p-value of the hypothesis that the mean is ``bound`` or more: small if it is below."""
-        if not self.error or self.freedom is None:
-            return None
-        from scipy.stats import t
-
-        return float(t.cdf((self.mean - bound) / self.error, self.freedom))
+        return self._chance_of(self.mean - bound)
 
     def p_above(self, bound: float) -> float | None:
         """One-sided p-value of the hypothesis that the mean is ``bound`` or less: small if it is above."""
+        return self._chance_of(bound - self.mean)
+
+    def p_equivalent(self, margin: float) -> float | None:
+        """The larger p-value of two one-sided tests: small if the mean is within ``margin`` of 0."""
+        above, below = self.p_above(-margin), self.p_below(margin)
+        return None if above is None or below is None else max(above, below)
+
+    def _chance_of(self, distance: float) -> float | None:
+        """The probability of a distance this low or lower, where the expected one is 0."""
         if not self.error or self.freedom is None:
             return None
         from scipy.stats import t
 
-        return float(t.sf((self.mean - bound) / self.error, self.freedom))
+        return float(t.cdf(distance / self.error, self.freedom))
 
-    def p_differs(self, bound: float) -> float | None:
-        """Two-sided p-value of the hypothesis that the mean is ``bound``."""
-        below, above = self.p_below(bound), self.p_above(bound)
-        return None if below is None or above is None else 2 * min(below, above)
 
-    def p_equivalent(self, margin: float) -> float | None:
-        """The larger p-value of two one-sided tests: small if the mean is within ``margin`` of 0."""
-        sides = self.p_above(-margin), self.p_below(margin)
-        return None if sides[0] is None or sides[1] is None else max(sides[0], sides[1])
+# -- one run -------------------------------------------------------------------------------------------
 
 
 def score(record: Record) -> float:
@@ -135,22 +134,24 @@ def evaluations(record: Record) -> int:
 
 
 def unrest(record: Record) -> float:
-    """Standard deviation of the test errors over the last epochs of one run, divisor n - 1.
-
-    Raises
-    ------
-    ValueError
-        If the run was judged by one epoch, which has no spread.
-    """
+    """Standard deviation of the test errors over the last epochs of one run, divisor n - 1."""
     variance = record.final["test_error_variance"]
     if variance is None:
         raise ValueError(f"{record.name} has one epoch to judge it by, and one number has no spread")
     return math.sqrt(variance)
 
 
+def finished(records: Sequence[Record], technique: str) -> list[Record]:
+    """A technique's runs that did not diverge."""
+    return [r for r in records if r.technique == technique and not r.diverged]
+
+
 def scores(records: Sequence[Record], technique: str, measure: Measure = score) -> dict[int, float]:
     """The scores of a technique's runs that did not diverge, by seed, or another measure of them."""
-    return {r.seed: measure(r) for r in records if r.technique == technique and not r.diverged}
+    return {r.seed: measure(r) for r in finished(records, technique)}
+
+
+# -- means and differences -----------------------------------------------------------------------------
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
@@ -201,9 +202,7 @@ def difference(
     >>> difference(evidence.load("mnist", "smoke"), "cosine").paired
     False
     """
-    groups = [
-        [r for r in records if r.technique == name and not r.diverged] for name in (technique, baseline)
-    ]
+    groups = [finished(records, name) for name in (technique, baseline)]
     return compare(groups, (1.0, -1.0), measure) if all(groups) else None
 
 
@@ -243,19 +242,9 @@ def contrast(
     r"""A weighted sum :math:`\sum_g c_g \bar v_g` of group means, by seed or with Welch's degrees of freedom.
 
     Unpaired, its squared error is :math:`\sum_g c_g^2 s_g^2 / n_g` and its degrees of freedom are those of
-    Welch and Satterthwaite; paired, it is the mean of one weighted sum for each common seed.
-
-    Parameters
-    ----------
-    groups
-        By seed the values of each group, none empty.
-    coefficients
-        :math:`c_g`.
-    paired
-        Whether to take the weighted sum within seeds.
-    noise
-        Variances of the values as they were read off, such as from a grid, which are added to those between
-        seeds. Groups are then not paired.
+    Welch and Satterthwaite; paired, it is the mean of one weighted sum for each common seed. No group may be
+    empty. ``noise`` are variances of the values as they were read off, such as from a grid, which are added
+    to those between seeds; groups are then not paired.
     """
     if paired:
         common = sorted(set.intersection(*map(set, groups)))
@@ -295,6 +284,9 @@ def holm(values: Sequence[float]) -> list[float]:
     return found
 
 
+# -- who learned, who errs least -----------------------------------------------------------------------
+
+
 def errors_of_guessing(record: Record) -> float:
     """The test errors of a network that guesses among classes of one size."""
     return record.settings["test_examples"] * (1 - 1 / record.settings["sizes"][-1])
@@ -327,19 +319,14 @@ def learned(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def fewest(records: Sequence[Record]) -> tuple[str, ...]:
-    """The technique with the lowest mean, and those whose 95 % interval against it contains 0.
-
-    Raises
-    ------
-    ValueError
-        If no run finished.
-    """
+    """The technique with the lowest mean, and those whose 95 % interval against it contains 0."""
     names = dict.fromkeys(r.technique for r in records)
     means = {n: statistics.fmean(found) for n in names if (found := scores(records, n).values())}
     if not means:
         raise ValueError("no run finished, so that none made the fewest errors")
-    order = sorted(means, key=lambda name: means[name])
-    return (order[0], *(name for name in order[1:] if not _more(difference(records, name, order[0]))))
+    best, *others = sorted(means, key=lambda name: means[name])
+    bands = {name: found.interval for name, found in differences(records, best).items()}
+    return (best, *(name for name in others if not (band := bands[name]) or band.low <= 0))
 
 
 def headline(records: Sequence[Record], names: Names | None = None) -> str:
@@ -363,5 +350,122 @@ def headline(records: Sequence[Record], names: Names | None = None) -> str:
     return f"After {epochs} epochs {', '.join(best[:-1])} and {best[-1]} make the fewest test errors"
 
 
-def _more(found: Difference | None) -> bool:
-    return found is not None and found.interval is not None and found.interval.low > 0
+# -- how many steps it takes to make no more errors than a goal ------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How soon the runs of a technique got down to a number of test errors.
+
+    Attributes
+    ----------
+    target
+        Mean over the runs of the number of errors to get down to.
+    steps
+        Mean, over the runs that did, of the steps until the first evaluation with no more errors; ``None`` if
+        no run did. It is too large by up to the distance between two evaluations.
+    n, runs
+        Runs that did, and runs that had a target. Those that diverged are not among them.
+    """
+
+    target: float
+    steps: float | None
+    n: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When one run first made no more errors than a goal: after so many steps and by so many.
+
+    It lies between two evaluations. Where it never happened, ``after`` is the length of the run and ``by`` is
+    infinite.
+    """
+
+    after: float
+    by: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run got there."""
+        return math.isfinite(self.by)
+
+    @property
+    def log(self) -> float:
+        """Expected logarithm of the steps if all between are equally likely; of all steps if it never was."""
+        if not self.reached:
+            return math.log(self.after)
+        if not self.after:
+            return math.log(self.by) - 1
+        return math.log((self.after + self.by) / 2)
+
+    @property
+    def log_variance(self) -> float:
+        """Variance of that logarithm: what the distance between two evaluations leaves open."""
+        if not self.reached:
+            return 0.0
+        return math.log(self.by / self.after) ** 2 / 12 if self.after else 1.0
+
+
+def errors_by_step(record: Record) -> list[tuple[int, int]]:
+    """Steps and test errors of every evaluation: after each epoch, and between if the run recorded it."""
+    per_epoch, every = steps_of_epoch(record), record.settings.get("error_steps")
+    found = {per_epoch * epoch: errors for epoch, errors in enumerate(record.curves["test_error"], 1)}
+    if every and "test_error_steps" in record.curves:
+        between = [errors for epoch in record.curves["test_error_steps"] for errors in epoch]
+        found |= {every * place: errors for place, errors in enumerate(between, 1)}
+    return sorted(found.items())
+
+
+def fewest_errors(record: Record) -> int:
+    """The lowest test error of any evaluation of a run."""
+    return min(errors for _, errors in errors_by_step(record))
+
+
+def arrival(record: Record, goal: float) -> Arrival:
+    """When a run that did not diverge first made no more errors than the goal."""
+    before = 0
+    for steps, errors in errors_by_step(record):
+        if errors <= goal:
+            return Arrival(before, steps)
+        before = steps
+    return Arrival(before, math.inf)
+
+
+def steps_of_epoch(record: Record) -> int:
+    """Updates of the weights in an epoch of a run; the last takes what examples are left."""
+    return math.ceil(record.settings["train_examples"] / record.settings["batch_size"])
+
+
+def lowest(records: Sequence[Record], technique: str) -> dict[int, float]:
+    """Lowest test error of each of a technique's runs that did not diverge, by seed."""
+    return scores(records, technique, lambda r: float(fewest_errors(r)))
+
+
+def reach(records: Sequence[Record], technique: str, targets: Mapping[int, float]) -> Reach | None:
+    """Steps of a technique's runs until they make no more errors than their seed's target.
+
+    Parameters
+    ----------
+    records
+        Of one experiment at one scale.
+    targets
+        Numbers of test errors by seed, such as :func:`lowest` of a baseline; runs of other seeds are
+        left out.
+
+    Returns
+    -------
+    Reach or None
+        ``None`` if no run has a target.
+    """
+    runs = [r for r in finished(records, technique) if r.seed in targets]
+    if not runs:
+        return None
+    found = [arrival(r, targets[r.seed]) for r in runs]
+    steps = [one.by for one in found if one.reached]
+    return Reach(
+        target=statistics.fmean(targets[r.seed] for r in runs),
+        steps=statistics.fmean(steps) if steps else None,
+        n=len(steps),
+        runs=len(runs),
+    )

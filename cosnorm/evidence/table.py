@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from cosnorm import experiments
-from cosnorm.evidence.loading import check_comparable
-from cosnorm.evidence.speed import Reach, fewest_errors, lowest, reach
-from cosnorm.evidence.statistics import Difference, Interval, difference, evaluations, interval, score
+from cosnorm.evidence.load import check_comparable
+from cosnorm.evidence.statistics import (
+    Difference,
+    Interval,
+    Reach,
+    difference,
+    evaluations,
+    fewest_errors,
+    interval,
+    lowest,
+    reach,
+    score,
+)
 from cosnorm.experiments import Experiment, Printed
 from cosnorm.experiments.registry import PRINTED_TAIL
 from cosnorm.record import Record
-
-#: Stands in a table for a figure that is not defined, such as the spread of a single run.
-_UNDEFINED = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -36,14 +44,11 @@ class Row:
     within_variance
         Mean over seeds of the variance of the test error over the last epochs: what the paper calls
         the variance.
-    lowest
-        Mean over seeds of the lowest test error of a run.
-    seconds
-        Mean wall time of a run.
-    against
-        The technique that this one is compared with; ``None`` if it is a baseline itself.
-    difference
-        From that technique, paired or not by the rule of ``cosnorm.evidence.statistics``.
+    lowest, seconds
+        Means over seeds of the lowest test error of a run and of its wall time.
+    against, difference
+        The technique that this one is compared with, ``None`` if it is a baseline itself; and the difference
+        from it, paired or not by the rule of ``cosnorm.evidence.statistics``.
     reach
         How soon it made no more errors than the run of that technique with the same seed at its best; for
         a baseline, when it was at its own best.
@@ -109,81 +114,62 @@ class Table(Sequence[Row]):
         """Number of techniques."""
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Row]:
-        """The rows in order."""
-        return iter(self.rows)
-
     @property
     def header(self) -> tuple[str, ...]:
         """Titles of :meth:`cells`."""
         return tuple(title for title, _ in self._columns())
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The table as rounded text, one tuple a row; a dash where a figure is not defined."""
+        """The table as rounded text, one tuple per row; a dash where a figure is not defined."""
         columns = self._columns()
         return [tuple(text(row) for _, text in columns) for row in self.rows]
 
     def _columns(self) -> list[Column]:
         """First what answers the question: a narrow page shows no more without scrolling."""
-        return [*self._names(), *self._means(), *self._spreads(), *self._extremes(), *self._papers()]
-
-    def _names(self) -> list[Column]:
-        return [
-            ("technique", lambda row: row.technique),
-            ("rate", lambda row: _UNDEFINED if row.learning_rate is None else f"{row.learning_rate:g}"),
-            ("n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
+        rivals = list(dict.fromkeys(row.against for row in self.rows if row.difference is not None))
+        several = len(rivals) > 1
+        columns: list[tuple[bool, str, Callable[[Row], str]]] = [
+            (True, "technique", lambda row: row.technique),
+            (True, "rate", lambda row: _show(row.learning_rate, "{:g}".format)),
+            (True, "n", lambda row: f"{row.n}" + (f" (+{row.diverged} diverged)" if row.diverged else "")),
+            (True, "mean", lambda row: _show(row.mean, self._count)),
+            (len(rivals) == 1, f"against {rivals[0]}" if rivals else "", lambda row: _against(row)),
+            (several, "difference", lambda row: _against(row, named=True)),
+            (True, "95 % interval", lambda row: _show(row.interval, _range)),
+            (True, "sd", lambda row: _show(row.sd, "{:.1f}".format)),
+            (True, "variance within", lambda row: _show(row.within_variance, "{:.2f}".format)),
+            (self.minima, "lowest", lambda row: _show(row.lowest, self._count)),
+            (self.speed, "steps to baseline's lowest", lambda row: _show(row.reach, _steps)),
+            (
+                any(row.reach_printed for row in self.rows),
+                "steps to paper's",
+                lambda row: _show(row.reach_printed, _steps),
+            ),
         ]
-
-    def _means(self) -> list[Column]:
-        columns: list[Column] = [("mean", lambda row: self._count(row.mean))]
-        rivals = {row.against for row in self.rows if row.difference is not None}
-        if len(rivals) > 1:
-            columns.append(("difference", lambda row: _against(row.difference, row.against)))
-        elif rivals:
-            columns.append((f"against {rivals.pop()}", lambda row: _against(row.difference)))
-        return columns
-
-    def _spreads(self) -> list[Column]:
-        return [
-            ("95 % interval", lambda row: _range(row.interval)),
-            ("sd", lambda row: _number(row.sd)),
-            ("variance within", lambda row: _number(row.within_variance, 2)),
-        ]
-
-    def _extremes(self) -> list[Column]:
-        columns: list[Column] = []
-        if self.minima:
-            columns.append(("lowest", lambda row: self._count(row.lowest)))
-        if self.speed:
-            columns.append(("steps to baseline's lowest", lambda row: _steps(row.reach)))
-        if any(row.reach_printed for row in self.rows):
-            columns.append(("steps to paper's", lambda row: _steps(row.reach_printed)))
-        return columns
+        return [(title, text) for shown, title, text in columns if shown] + self._papers()
 
     def _papers(self) -> list[Column]:
-        """What is printed, in columns of which each has at least one figure."""
+        """What the paper prints, in columns of which each has at least one figure."""
         columns: list[tuple[str, str, Callable[[float], str]]] = [
             ("paper mean", "mean", self._exact),
-            ("paper variance", "variance", self._exact_variance),
+            ("paper variance", "variance", partial(self._exact, power=2)),
             ("paper lowest", "minimum", self._exact),
-            ("paper steps", "steps", lambda value: f"{value:,}"),
+            ("paper steps", "steps", "{:,}".format),
         ]
         return [
-            (title, partial(_printed, name=name, text=text))
+            (title, lambda row, name=name, text=text: _show(getattr(row.printed, name, None), text))
             for title, name, text in columns
             if any(getattr(row.printed, name, None) is not None for row in self.rows)
         ]
 
-    def _count(self, value: float | None) -> str:
-        if value is None or self.total is None:
-            return _number(value)
-        return f"{value:.1f} ({value / self.total:.4f})"
+    def _count(self, value: float) -> str:
+        return f"{value:.1f}" + (f" ({value / self.total:.4f})" if self.total else "")
 
-    def _exact(self, value: float) -> str:
-        return f"{value:g}" if self.total is None else f"{value:g} ({value / self.total:.4g})"
-
-    def _exact_variance(self, value: float) -> str:
-        return f"{value:g}" if self.total is None else f"{value:.1f} ({value / self.total**2:.4g})"
+    def _exact(self, value: float, power: int = 1) -> str:
+        if self.total is None:
+            return f"{value:g}"
+        count = f"{value:g}" if power == 1 else f"{value:.1f}"
+        return f"{count} ({value / self.total**power:.4g})"
 
     def __str__(self) -> str:
         """The table in columns of plain text, the caption below."""
@@ -200,7 +186,7 @@ class Table(Sequence[Row]):
 
 
 def table(records: Sequence[Record], baseline: str | None = None) -> Table:
-    """One row a technique: mean over seeds, spread, interval, difference to a baseline, the paper's figures.
+    """One row per technique: mean over seeds, spread, interval, difference from a baseline, paper's figures.
 
     Parameters
     ----------
@@ -209,11 +195,6 @@ def table(records: Sequence[Record], baseline: str | None = None) -> Table:
     baseline
         The technique that the others are compared with; without it the one that the experiment
         names for each, or ``"none"``.
-
-    Raises
-    ------
-    ValueError
-        If there are no records, or they are of several experiments or scales.
     """
     if len({(r.experiment, r.scale) for r in records}) != 1:
         raise ValueError("a table needs records of one experiment at one scale, and at least one record")
@@ -275,39 +256,35 @@ def _same_data(experiment: Experiment, run: Record) -> bool:
 
 def caption(records: Sequence[Record]) -> str:
     """In words: what was run, on what, and what the figures count."""
-    settings = records[0].settings
+    first, experiment = records[0], experiments.get(records[0].experiment)
+    networks = dict.fromkeys(network(r.settings["sizes"], r.settings.get("channels")) for r in records)
+    batches = dict.fromkeys(str(r.settings["batch_size"]) for r in records)
+    kind = "validation" if first.settings.get("held_out") else "test"
     devices = sorted({r.provenance["device_name"] for r in records})
-    kind = "validation" if settings.get("held_out") else "test"
     text = (
-        f"{records[0].experiment}, scale {records[0].scale}: {_networks(records)} on {settings['dataset']}, "
-        f"{settings['epochs']} epochs, batches of {_listed(records, 'batch_size')}; {kind} errors of "
-        f"{settings['test_examples']}, {_scored(records[0])}; n seeds; "
+        f"{first.experiment}, scale {first.scale}: {', '.join(networks)} on {first.settings['dataset']}, "
+        f"{first.settings['epochs']} epochs, batches of {' or '.join(batches)}; {kind} errors of "
+        f"{first.settings['test_examples']}, {_scored(first)}; n seeds; "
         f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
-    experiment = experiments.get(records[0].experiment)
-    if _same_data(experiment, records[0]) and experiment.printed:
+    if _same_data(experiment, first) and experiment.printed:
         text += f" The paper's figures are of one run and {_epochs_printed(experiment)}."
     return text
 
 
 def _scored(run: Record) -> str:
     """Over which epochs a run is scored."""
-    mean, number = run.scale == "paper", run.settings["tail"] if run.scale == "paper" else evaluations(run)
-    kind = "mean" if mean else "median"
-    return f"{kind} of the last {number} epochs" if number > 1 else "last epoch"
+    paper = run.scale == "paper"
+    number = run.settings["tail"] if paper else evaluations(run)
+    return f"{'mean' if paper else 'median'} of the last {number} epochs" if number > 1 else "last epoch"
 
 
 def _epochs_printed(experiment: Experiment) -> str:
     """The epochs that the paper's figures were taken from, as far as it tells."""
     whole = experiment.printed_epochs
-    means = any(figure.mean is not None for figure in experiment.printed.values())
     number = "a number of epochs that it does not name" if whole is None else f"{whole} epochs"
+    means = any(figure.mean is not None for figure in experiment.printed.values())
     return f"the last {PRINTED_TAIL} of {number}" if means else number
-
-
-def _networks(records: Sequence[Record]) -> str:
-    """The widths of the network, or of all networks if there are several."""
-    return ", ".join(dict.fromkeys(network(r.settings["sizes"], r.settings.get("channels")) for r in records))
 
 
 def network(sizes: Sequence[int], channels: Sequence[int] | None) -> str:
@@ -323,35 +300,28 @@ def network(sizes: Sequence[int], channels: Sequence[int] | None) -> str:
     return f"conv {'-'.join(map(str, channels))}, {'-'.join(map(str, sizes[1:]))}"
 
 
-def _listed(records: Sequence[Record], setting: str) -> str:
-    return " or ".join(str(value) for value in dict.fromkeys(r.settings[setting] for r in records))
+def _show(value: Any, text: Callable[[Any], str]) -> str:
+    """The text of a figure, and a dash where it is not defined, such as the spread of a single run."""
+    return "\u2013" if value is None else text(value)
 
 
-def _printed(row: Row, name: str, text: Callable[[float], str]) -> str:
-    value = getattr(row.printed, name, None)
-    return _UNDEFINED if value is None else text(value)
+def _range(value: Interval) -> str:
+    return f"{value.low:.1f} to {value.high:.1f}"
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return _UNDEFINED if value is None else f"{value:.{digits}f}"
-
-
-def _range(value: Interval | None) -> str:
-    return _UNDEFINED if value is None else f"{value.low:.1f} to {value.high:.1f}"
-
-
-def _against(value: Difference | None, rival: str | None = None) -> str:
+def _against(row: Row, named: bool = False) -> str:
     """The difference and its interval; with the rival's name where a table has several."""
-    if value is None:
-        return _UNDEFINED
-    between = "" if value.interval is None else f" ({_range(value.interval)})"
-    return f"{value.mean:+.1f}{between}" + (f" against {rival}" if rival else "")
+    if row.difference is None:
+        return _show(None, str)
+    band = row.difference.interval
+    between = "" if band is None else f" ({_range(band)})"
+    return f"{row.difference.mean:+.1f}{between}" + (
+        f" against {row.against}" if named and row.against else ""
+    )
 
 
-def _steps(value: Reach | None) -> str:
+def _steps(value: Reach) -> str:
     """Mean number of steps, and how many runs got there where not all did."""
-    if value is None:
-        return _UNDEFINED
     if value.steps is None:
         return f"not reached by {value.runs}"
     return f"{value.steps:,.0f}" + (f" ({value.n} of {value.runs})" if value.n < value.runs else "")

@@ -1,6 +1,6 @@
 """The ambiguity register: what the paper leaves open, how we read it, and whether that changes a ranking."""
 
-from cosnorm.register import dense, images, text
+from cosnorm.register.points import POINTS
 from cosnorm.register.register import (
     VERDICTS,
     Comparison,
@@ -13,17 +13,9 @@ from cosnorm.register.register import (
     judge,
 )
 
-#: Every open point, in the order of the paper's sections.
-POINTS: tuple[OpenPoint, ...] = (*dense.POINTS, *text.POINTS, *images.POINTS)
-
 
 def get(key: str) -> OpenPoint:
     """An open point by its key.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the message lists those there are.
 
     Examples
     --------

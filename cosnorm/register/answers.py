@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cosnorm import evidence, experiments
+from cosnorm import data, evidence, experiments
+from cosnorm.claims.text import listed
 from cosnorm.experiments import costing
 from cosnorm.experiments.registry import PRINTED_TAIL, Printed
 from cosnorm.record import Record
@@ -72,9 +73,9 @@ def last_epochs(folder: Path | str | None = None) -> str:
         for divisor in (first - 1, first)
     ]
     return (
-        f"Of the numbers from 1 to {_EPOCHS}, the means of Tables 1 and 2 fit {_listed(fitting)} epochs, "
-        f"and not {PRINTED_TAIL}. With {first} epochs, {fits[0]} of the {len(pairs)} variances fit the "
-        f"divisor n - 1, and {fits[1]} the divisor n."
+        f"Of the numbers from 1 to {_EPOCHS}, the means of Tables 1 and 2 fit "
+        f"{listed(map(str, fitting), 'or')} epochs, and not {PRINTED_TAIL}. With {first} epochs, {fits[0]} "
+        f"of the {len(pairs)} variances fit the divisor n - 1, and {fits[1]} the divisor n."
     )
 
 
@@ -157,8 +158,6 @@ def counted_twice(folder: Path | str | None = None) -> str:
 
 def inverse_frequency(folder: Path | str | None = None) -> str:
     """Whether another formula of the inverse document frequency changes a feature, on embedded text."""
-    from cosnorm import data
-
     plain, smooth = (data.load("docstrings", progress=False, idf=idf) for idf in ("plain", "smooth"))
     gap = max(
         float(np.abs(getattr(plain, part).values - getattr(smooth, part).values).max())
@@ -235,8 +234,3 @@ def _power(value: float) -> str:
 
 def _count(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
-
-
-def _listed(values: Sequence[int]) -> str:
-    first, *rest = map(str, values)
-    return f"{', '.join([first, *rest[:-1]])} or {rest[-1]}" if rest else first

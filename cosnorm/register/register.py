@@ -15,11 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from cosnorm import evidence
-from cosnorm.claims._judging import ALPHA, LEAST, SCALES, SEEDS, Run, commands
+from cosnorm.claims import Run
+from cosnorm.claims._judging import ALPHA, LESS, outcome
+from cosnorm.claims._records import LEAST, SCALES, SEEDS, Records, commands, quoted
 from cosnorm.evidence import Difference, Interval
-from cosnorm.evidence.statistics import compare, mean_of
+from cosnorm.evidence.statistics import compare
 from cosnorm.experiments.registry import tail
 from cosnorm.record import Record, summarize
 
@@ -37,10 +40,8 @@ class Reading:
 
     Attributes
     ----------
-    label
-        A few words, fit for an axis.
-    experiment
-        The experiment whose records follow this reading; empty where none does.
+    label, experiment
+        A few words, fit for an axis, and whose records follow this reading; empty where none do.
     competitors
         By technique the competitor of that experiment. Techniques that the reading does not touch keep
         their competitor; those that it would touch and that nobody trains so are left out.
@@ -74,18 +75,12 @@ class OpenPoint:
 
     Attributes
     ----------
-    key
-        Its name: lower-case words with hyphens.
-    question
-        What has to be decided before anything can be trained or judged.
-    section
-        Where in the paper, such as ``"5.1"``.
-    paper
-        What the paper says, in our words.
-    readings
-        Ours first.
-    reason
-        Why we read it so.
+    key, question
+        Its name, lower-case words with hyphens, and what has to be decided.
+    section, paper
+        Where in the paper, such as ``"5.1"``, and what the paper says, in our words.
+    readings, reason
+        Ours first, and why we read it so.
     fact
         A sentence computed without a sweep, from the package or from records of other experiments.
     settled
@@ -140,9 +135,7 @@ class OpenPoint:
         """Techniques that cosine is compared with under every reading that is trained."""
         trained = [reading.competitors for reading in self.readings if reading.experiment]
         return tuple(
-            norm
-            for norm in (trained[0] if trained else ())
-            if norm != "cosine" and all(norm in names for names in trained)
+            n for n in next(iter(trained), ()) if n != "cosine" and all(n in names for names in trained)
         )
 
 
@@ -158,7 +151,7 @@ class Score:
     @property
     def mean(self) -> float | None:
         """Mean over seeds, if a run finished."""
-        return mean_of(list(self.values.values())).mean if self.values else None
+        return fmean(self.values.values()) if self.values else None
 
     @property
     def interval(self) -> Interval | None:
@@ -179,7 +172,7 @@ class Gap:
     def __str__(self) -> str:
         """The difference in words, with a true minus sign."""
         if self.mean is None:
-            return {-1: "only cosine trains", 1: "only the rival trains"}.get(self.sign, "no runs to compare")
+            return ("no runs to compare", "only the rival trains", "only cosine trains")[self.sign]
         low_high = self.interval and f"{self.interval.low:+.1f} to {self.interval.high:+.1f}"
         return f"{self.mean:+.1f} ({low_high or 'no interval'}), n = {self.n}".replace("-", "\N{MINUS SIGN}")
 
@@ -222,10 +215,8 @@ class Judgement:
 
     Attributes
     ----------
-    point
-        The open point.
-    verdict
-        One of :data:`VERDICTS`.
+    point, verdict
+        The open point, and one of :data:`VERDICTS`.
     scale, epochs
         Of the records, and how many epochs of each were compared; ``None`` where there are none.
     scores, comparisons, moves
@@ -235,10 +226,8 @@ class Judgement:
         Numbers of test examples and of classes; ``None`` where there are no records.
     fact
         The point's own sentence, or an empty one.
-    devices
-        Names of the machines that trained.
-    patterns
-        The records read, as patterns below the folder of records.
+    devices, patterns
+        Names of the machines that trained; the records read, as patterns below the folder of records.
     commands
         What would train the runs that are missing.
     """
@@ -283,7 +272,7 @@ class Judgement:
 
     def _wanting(self) -> str:
         if self.commands:
-            return f"Missing runs: {', '.join(f'`{command}`' for command in self.commands)}."
+            return f"Missing runs: {quoted(self.commands)}."
         return f"It would take {self.point.missing}." if self.point.missing else ""
 
 
@@ -308,10 +297,11 @@ def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
     >>> judge(register.get("inverse-frequency")).verdict
     'computed'
     """
-    scale, runs = _best(point, folder) if point.swept else (None, {})
+    records = Records(folder)
+    scale, runs = _best(point, records) if point.swept else (None, {})
     everything = [r for found in runs.values() for r in found]
     comparisons = tuple(_comparisons(point, runs))
-    names = dict.fromkeys(reading.experiment for reading in point.readings if reading.experiment)
+    wanted = _few(point, runs or _runs(point, "short", records)) if point.swept else []
     return Judgement(
         point=point,
         verdict=_verdict(point, comparisons),
@@ -324,8 +314,8 @@ def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
         classes=everything[0].settings["sizes"][-1] if everything else None,
         fact=point.fact(folder) if point.fact else "",
         devices=tuple(sorted({r.provenance["device_name"] for r in everything})),
-        patterns=tuple(f"{name}/{scale}/*.json" for name in names) if everything else (),
-        commands=tuple(_commands(point, runs or _runs(point, "short", folder), scale or "short")),
+        patterns=tuple(f"{name}/{scale}/*.json" for name in _experiments(point)) if everything else (),
+        commands=tuple(commands(wanted, scale or "short")),
     )
 
 
@@ -344,30 +334,40 @@ def _verdict(point: OpenPoint, comparisons: Sequence[Comparison]) -> str:
 # -- records -------------------------------------------------------------------------------------------
 
 
-def _best(point: OpenPoint, folder: Path | str | None) -> tuple[str | None, Runs]:
-    """The best scale at which every run is there, else the first at which any comparison can be made."""
-    partial: tuple[str | None, Runs] = (None, {})
+def _experiments(point: OpenPoint) -> tuple[str, ...]:
+    """The experiments whose records follow some reading."""
+    return tuple(dict.fromkeys(reading.experiment for reading in point.readings if reading.experiment))
+
+
+def _trained(point: OpenPoint) -> list[tuple[tuple[str, str], Run]]:
+    """By label of a reading and technique the competitor that is trained so."""
+    return [
+        ((reading.label, norm), Run(reading.experiment, competitor))
+        for reading in point.readings
+        for norm, competitor in reading.competitors.items()
+    ]
+
+
+def _best(point: OpenPoint, records: Records) -> tuple[str | None, Runs]:
+    """The best scale at which every run is there, else the last at which any comparison can be made."""
+    best: tuple[str | None, Runs] = (None, {})
     for scale in SCALES:
-        runs = _runs(point, scale, folder)
-        wanted = [runs.get((r.label, norm), ()) for r in point.readings for norm in r.competitors]
-        if all(len(found) >= SEEDS for found in wanted):
+        runs = _runs(point, scale, records)
+        if all(len(runs.get(key, ())) >= SEEDS for key, _ in _trained(point)):
             return scale, runs
-        if scale == SCALES[-1] or partial[0] is None:
-            partial = (scale, runs) if list(_comparisons(point, runs)) else partial
-    return partial
+        if _comparisons(point, runs):
+            best = scale, runs
+    return best
 
 
-def _runs(point: OpenPoint, scale: str, folder: Path | str | None) -> dict[tuple[str, str], list[Record]]:
+def _runs(point: OpenPoint, scale: str, records: Records) -> Runs:
     """The runs of every reading and technique that there are, all cut to the same number of epochs."""
-    stored = evidence.available(folder)
-    names = dict.fromkeys(r.experiment for r in point.readings if r.experiment)
-    loaded = {name: evidence.load(name, scale, folder) for name in names if (name, scale) in stored}
-    shared = min((r.settings["epochs"] for records in loaded.values() for r in records), default=0)
+    stored = [r for name in _experiments(point) for r in records.load(name, scale)]
+    shared = min((r.settings["epochs"] for r in stored), default=0)
     found = {
         (reading.label, norm): [
             _cut(r, max(1, round(shared * reading.share)), reading.more)
-            for r in loaded.get(reading.experiment, ())
-            if r.technique == competitor
+            for r in records.runs(Run(reading.experiment, competitor), scale)
         ]
         for reading in point.readings
         for norm, competitor in reading.competitors.items()
@@ -389,28 +389,20 @@ def _cut(r: Record, epochs: int, more: int) -> Record:
     )
 
 
-def _commands(point: OpenPoint, runs: Runs, scale: str) -> Iterator[str]:
-    """One command per experiment, for competitors with fewer than two runs: one run alone decides nothing."""
-    few = [
-        Run(reading.experiment, competitor)
-        for reading in point.readings
-        for norm, competitor in reading.competitors.items()
-        if point.swept and len(runs.get((reading.label, norm), ())) < LEAST
-    ]
-    for experiment in dict.fromkeys(run.experiment for run in few):
-        yield commands([run for run in few if run.experiment == experiment], scale).strip("`")
+def _few(point: OpenPoint, runs: Runs) -> list[Run]:
+    """The competitors with fewer than two runs: one run alone decides nothing."""
+    return [run for key, run in _trained(point) if len(runs.get(key, ())) < LEAST]
 
 
 # -- comparisons ---------------------------------------------------------------------------------------
 
 
 def _scores(point: OpenPoint, runs: Runs) -> Iterator[Score]:
-    for reading in point.readings:
-        for norm, competitor in reading.competitors.items():
-            found = runs.get((reading.label, norm), ())
-            if found:
-                values = evidence.scores(found, competitor)
-                yield Score(reading.label, norm, values, len(found) - len(values))
+    for (reading, norm), run in _trained(point):
+        found = runs.get((reading, norm), ())
+        if found:
+            values = evidence.scores(found, run.technique)
+            yield Score(reading, norm, values, len(found) - len(values))
 
 
 def _comparisons(point: OpenPoint, runs: Runs) -> list[Comparison]:
@@ -433,7 +425,7 @@ def _gap(cosine: Sequence[Record], rival: Sequence[Record]) -> Gap:
     if not all(groups):
         return Gap(None, None, 0, _survivor(cosine, rival))
     found = compare(groups, (1.0, -1.0))
-    sign = 0 if found.p is None or found.p > ALPHA else 1 if found.mean > 0 else -1
+    sign = {"holds": -1, "reversed": 1}.get(outcome(LESS, found)[0], 0)
     # Fewer errors in the runs that finished are no merit if others were lost.
     if any(r.diverged for r in (cosine if sign < 0 else rival)):
         sign = 0
@@ -442,12 +434,10 @@ def _gap(cosine: Sequence[Record], rival: Sequence[Record]) -> Gap:
 
 def _survivor(cosine: Sequence[Record], rival: Sequence[Record]) -> int:
     """-1 or 1 where one of the two always diverged and the other never, from two runs each on."""
-    for sign, winner, loser in ((-1, cosine, rival), (1, rival, cosine)):
-        if min(len(winner), len(loser)) < LEAST or any(r.diverged for r in winner):
-            continue
-        if all(r.diverged for r in loser):
-            return sign
-    return 0
+    lost = [[r.diverged for r in runs] for runs in (cosine, rival)]
+    if min(map(len, lost)) < LEAST:
+        return 0
+    return 0 if all(map(any, lost)) else all(lost[0]) - all(lost[1])
 
 
 def _moves(point: OpenPoint, runs: Runs) -> Iterator[Move]:
@@ -455,7 +445,9 @@ def _moves(point: OpenPoint, runs: Runs) -> Iterator[Move]:
     for reading in point.others:
         for norm in reading.competitors:
             sides = [(r.experiment, r.competitors.get(norm), r.share, r.more) for r in (reading, point.ours)]
-            keys = [(r.label, norm) for r in (reading, point.ours)]
-            groups = [[r for r in runs.get(key, ()) if not r.diverged] for key in keys]
+            groups = [
+                [run for run in runs.get((r.label, norm), ()) if not run.diverged]
+                for r in (reading, point.ours)
+            ]
             if sides[0] != sides[1] and all(groups):
                 yield Move(norm, reading.label, compare(groups, (1.0, -1.0)))

@@ -8,8 +8,8 @@ import pytest
 
 from cosnorm import benchmarking, claims
 from cosnorm.benchmarking import Comparison, Cost, Result
-from cosnorm.claims._judging import BENCHMARK
-from cosnorm.claims.speed import CASES
+from cosnorm.claims._records import BENCHMARK
+from cosnorm.claims.optimization import CASES
 from cosnorm.record import RecordError
 
 

@@ -14,20 +14,9 @@ from scipy import stats
 
 from cosnorm import claims
 from cosnorm.claims import Effect
-from cosnorm.claims._judging import (
-    LESS,
-    MORE,
-    Criterion,
-    Run,
-    Sources,
-    Speed,
-    StepsBelow,
-    moves,
-    outcome,
-    share,
-    too_early,
-    verdict,
-)
+from cosnorm.claims._judging import LESS, MORE, Criterion, outcome, steps_below, verdict
+from cosnorm.claims._judging import speed as fewer_steps
+from cosnorm.claims._records import Records, moves, share, too_early
 from cosnorm.evidence.statistics import mean_of
 from cosnorm.record import RecordError
 
@@ -374,7 +363,7 @@ def test_an_effect_is_welchs_test_of_the_scores(tmp_path: Path) -> None:
 
 # -- speed ---------------------------------------------------------------------------------------------
 
-COSINE, NONE = Run("cifar10", "cosine"), Run("cifar10", "none")
+COSINE, NONE = claims.Run("cifar10", "cosine"), claims.Run("cifar10", "none")
 
 
 def cifar(technique: str, curves: Sequence[Sequence[int]], **settings: object):
@@ -384,7 +373,7 @@ def cifar(technique: str, curves: Sequence[Sequence[int]], **settings: object):
 
 
 def speed(folder: Path, goal, factor: float = 1.0) -> Effect:
-    return Speed("s", COSINE, NONE, goal, factor).judge(Sources(folder))
+    return fewer_steps("s", COSINE, NONE, goal, factor).judge(Records(folder))
 
 
 def test_a_factor_has_the_mean_and_the_error_of_logarithms(tmp_path: Path) -> None:
@@ -444,9 +433,9 @@ def test_the_goal_of_both_scores_is_the_larger(tmp_path: Path) -> None:
 )
 def test_steps_against_a_number(tmp_path: Path, curve: list[int], bound: float, outcome_: str) -> None:
     put(tmp_path, cifar("cosine", [curve] * 3))
-    effect = StepsBelow("s", COSINE, 200.0, bound).judge(Sources(tmp_path))
+    effect = steps_below("s", COSINE, 200.0, bound).judge(Records(tmp_path))
     if outcome_ == "reversed" and len(set(curve)) == 1:
         assert effect.outcome == "undecided"  # all runs end at once: no spread, and no interval
         put(tmp_path, cifar("cosine", [[900] * 30, [900] * 30, [*[900] * 29, 200]]))
-        effect = StepsBelow("s", COSINE, 200.0, bound).judge(Sources(tmp_path))
+        effect = steps_below("s", COSINE, 200.0, bound).judge(Records(tmp_path))
     assert effect.outcome == outcome_

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cosnorm import claims
-from cosnorm.claims import errors, identities, robustness
+from cosnorm.claims import errors, optimization, related, robustness
 from cosnorm.experiments.choosing import RATES, competitor
 
 from .made import made, put, settled
@@ -260,9 +260,9 @@ def test_the_highest_usable_rate() -> None:
         return made("rates", f"none-at-{rate:g}", 0, [error, error], norm="none", learning_rate=rate)
 
     grid = {0.1: run(0.1, 100), 1.0: run(1.0, 199), 3.0: run(3.0, 201)}
-    assert robustness.highest_usable(grid) == 1.0
+    assert optimization.highest_usable(grid) == 1.0
     lost = made("rates", "none-at-10", 0, [9], epochs=2, norm="none", learning_rate=10.0)
-    assert robustness.highest_usable({10.0: lost}) is None
+    assert optimization.highest_usable({10.0: lost}) is None
 
 
 def sweep(norm: str, usable: float, seeds: int, rates: tuple[float, ...] = RATES):
@@ -275,7 +275,7 @@ def sweep(norm: str, usable: float, seeds: int, rates: tuple[float, ...] = RATES
 
 
 def test_a_grid_is_that_of_the_technique_of_its_name() -> None:
-    needs = robustness.RateRange("cosine", "weight").needs
+    needs = optimization.rate_range("cosine", "weight").needs
     assert {run.technique.rpartition("-at-")[0] for run in needs} == {"cosine", "weight"}
 
 
@@ -309,11 +309,11 @@ def test_a_usable_rate_beats_guessing_by_half(tmp_path: Path, worst: int, epochs
 
 
 def test_the_identities_are_checks_that_can_fail() -> None:
-    for check in (identities.weight_norm, identities.batch_norm, identities.batching):
-        assert check()[0] <= identities.ROUNDING
-    assert identities.train_and_test()[0] == 0.0
-    assert identities.train_and_test("batch")[0] > 0.01
-    assert identities.batching("batch")[0] > 0.01
+    for check in (related.weight_norm, related.batch_norm, related.batching):
+        assert check()[0] <= related.ROUNDING
+    assert related.train_and_test()[0] == 0.0
+    assert related.train_and_test("batch")[0] > 0.01
+    assert related.batching("batch")[0] > 0.01
     assert claims.entry(16).verdict == "identity"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic import make_record
 
 from cosnorm import evidence, experiments
-from cosnorm.evidence.speed import arrival, errors_by_step, fewest_errors, lowest, reach, steps_of_epoch
+from cosnorm.evidence.statistics import arrival, errors_by_step, fewest_errors, lowest, reach, steps_of_epoch
 from cosnorm.record import Record, RecordError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from cosnorm import experiments
@@ -22,7 +22,7 @@ _OF_TECHNIQUE = (
     "norm_settings",
 )
 #: Settings that change nothing about a run's curves of loss and error.
-_OF_OBSERVING = ("observed", "error_steps")
+OF_OBSERVING = ("observed", "error_steps")
 #: Where a record keeps a field of a replica that a competitor may have of its own; others keep their name.
 _WRITTEN_AS = {
     "layers": ("sizes",),
@@ -67,14 +67,19 @@ def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[
     >>> {r.technique for r in load("mnist", "smoke")} >= {"none", "cosine"}
     True
     """
-    settled = experiments.get(experiment)
-    settled.scale(scale)
+    techniques = experiments.get(experiment).techniques
+    experiments.get(experiment).scale(scale)
     shelf = Shelf(PACKAGE_RECORDS if folder is None else folder)
-    present = _present(shelf, experiment, scale)
-    records = [*present.values(), *_earlier(shelf, experiment, scale, present)]
-    renewed = {technique for technique, _ in present}
-    waiting = {r.technique for r in records if r.technique in settled.techniques} - renewed
-    records = _as_long(records, present) if waiting or not present else list(present.values())
+    present = [
+        r
+        for place, seed in _runs(shelf, experiment, scale)
+        if (r := _present(shelf, place, seed)) is not None
+    ]
+    known = {(r.technique, r.seed) for r in present}
+    own = (key for key in _own(shelf, experiment, scale) if key not in known)
+    earlier = [read(Place(experiment, scale, name).path(shelf.folder, seed)) for name, seed in own]
+    waiting = techniques.keys() & {r.technique for r in earlier} - {r.technique for r in present}
+    records = _as_long(present, earlier) if waiting or not present else present
     if not records:
         place = shelf.folder / experiment / scale
         raise RecordError(
@@ -82,58 +87,46 @@ def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[
             f"`cosnorm run {experiment} --scale {scale} --records FOLDER` and name that FOLDER here as well"
         )
     check_comparable(records)
-    order = {technique: place for place, technique in enumerate(settled.techniques)}
+    order = {technique: place for place, technique in enumerate(techniques)}
     return sorted(records, key=lambda r: (order.get(r.technique, len(order)), r.technique, r.seed))
 
 
-def _present(shelf: Shelf, experiment: str, scale: str) -> dict[tuple[str, int], Record]:
-    """The runs under the present definition of an experiment, by technique and seed."""
-    found: dict[tuple[str, int], Record] = {}
+def _runs(shelf: Shelf, experiment: str, scale: str) -> Iterator[tuple[Place, int]]:
+    """The runs under the present definition of an experiment for which there is a file that may serve."""
     for technique in experiments.get(experiment).techniques:
         place = Place(experiment, scale, technique)
         try:
             seeds = shelf.seeds(place)
         except ValueError:  # no record says yet which learning rate is meant
             continue
-        for seed in sorted(seeds):
-            result = shelf.find(place, seed) or _unobserved(shelf, place, seed)
-            if result is not None:
-                found[technique, seed] = result
-    return found
+        yield from ((place, seed) for seed in sorted(seeds))
 
 
-def _unobserved(shelf: Shelf, place: Place, seed: int) -> Record | None:
-    """The experiment's own record of a run, made before something was observed."""
-    if seed not in shelf.own(place.experiment, place.scale).get(place.technique, ()):
-        return None
-    wanted, found = needed(place, seed, shelf.folder), read(place.path(shelf.folder, seed))
-    return view(found, place, wanted.replica.epochs) if wanted.holds(found) else None
+def _own(shelf: Shelf, experiment: str, scale: str) -> list[tuple[str, int]]:
+    """Technique and seed of the records in the experiment's own folder."""
+    found = shelf.own(experiment, scale)
+    return [(technique, seed) for technique, seeds in found.items() for seed in sorted(seeds)]
 
 
-def _earlier(
-    shelf: Shelf, experiment: str, scale: str, present: Mapping[tuple[str, int], Record]
-) -> list[Record]:
-    """The records in the experiment's own folder that the present definition does not call for."""
-    return [
-        read(Place(experiment, scale, technique).path(shelf.folder, seed))
-        for technique, seeds in shelf.own(experiment, scale).items()
-        for seed in sorted(seeds)
-        if (technique, seed) not in present
-    ]
+def _present(shelf: Shelf, place: Place, seed: int) -> Record | None:
+    """The record of a run, or the experiment's own one that only lacks something that is observed now."""
+    found = shelf.find(place, seed)
+    if found is not None or seed not in shelf.own(place.experiment, place.scale).get(place.technique, ()):
+        return found
+    wanted, own = needed(place, seed, shelf.folder), read(place.path(shelf.folder, seed))
+    return view(own, place, wanted.replica.epochs) if wanted.holds(own) else None
 
 
-def _as_long(records: Sequence[Record], present: Mapping[tuple[str, int], Record]) -> list[Record]:
+def _as_long(present: Sequence[Record], earlier: Sequence[Record]) -> list[Record]:
     """Records of an earlier definition, with those of the present one cut to their length.
 
     An earlier record of a technique that has present ones stays if it is of the same runs.
     """
-    alike = {technique: identity(r.settings, 0) for (technique, _), r in present.items()}
-    earlier = [r for r in records if (r.technique, r.seed) not in present]
+    alike = {r.technique: identity(r.settings, 0) for r in present}
     kept = [r for r in earlier if r.technique not in alike or identity(r.settings, 0) == alike[r.technique]]
     epochs = min((r.settings["epochs"] for r in kept), default=0)
     views = [
-        view(r, Place(r.experiment, r.scale, r.technique), min(epochs, r.settings["epochs"]))
-        for r in present.values()
+        view(r, Place(r.experiment, r.scale, r.technique), min(epochs, r.settings["epochs"])) for r in present
     ]
     return [*views, *kept]
 
@@ -150,25 +143,12 @@ def available(folder: Path | str | None = None) -> dict[tuple[str, str], int]:
         return counts
     for name, experiment in experiments.registry().items():
         for scale in experiment.scales:
-            own = {(technique, seed) for technique, seeds in shelf.own(name, scale).items() for seed in seeds}
-            count = len(own) + len(_shared(shelf, name, scale, own))
+            own = set(_own(shelf, name, scale))
+            others = [(p, seed) for p, seed in _runs(shelf, name, scale) if (p.technique, seed) not in own]
+            count = len(own) + sum(shelf.find(place, seed) is not None for place, seed in others)
             if count:
                 counts[name, scale] = count
     return counts
-
-
-def _shared(shelf: Shelf, experiment: str, scale: str, own: Container[tuple[str, int]]) -> list[Record]:
-    """Runs of an experiment that have no record of its own and one of another experiment."""
-    found: list[Record] = []
-    for technique in experiments.get(experiment).techniques:
-        place = Place(experiment, scale, technique)
-        try:
-            seeds = shelf.seeds(place)
-        except ValueError:  # no record says yet which learning rate is meant
-            continue
-        results = (shelf.find(place, seed) for seed in sorted(seeds) if (technique, seed) not in own)
-        found += filter(None, results)
-    return found
 
 
 def check_comparable(records: Sequence[Record]) -> None:
@@ -177,7 +157,7 @@ def check_comparable(records: Sequence[Record]) -> None:
     Conditions in which the experiment lets its competitors differ need not be shared.
     """
     first = records[0]
-    ignored = (*_OF_OBSERVING, *_OF_TECHNIQUE, *_of_competitors(first.experiment))
+    ignored = (*OF_OBSERVING, *_OF_TECHNIQUE, *_of_competitors(first.experiment))
     of_technique: dict[str, Record] = {}
     for other in records[1:]:
         if other.provenance["dataset_sha256"] != first.provenance["dataset_sha256"]:
@@ -186,24 +166,27 @@ def check_comparable(records: Sequence[Record]) -> None:
             )
         _check_same(first, other, ignored)
     for other in records:
-        _check_same(of_technique.setdefault(other.technique, other), other, _OF_OBSERVING)
+        _check_same(of_technique.setdefault(other.technique, other), other, OF_OBSERVING)
 
 
 def _of_competitors(experiment: str) -> set[str]:
     """Settings of a record in which the competitors of an experiment differ, by its declaration."""
-    techniques = experiments.get(experiment).techniques.values()
-    fields = {name for technique in techniques for name in technique.settings}
-    if any(scale.lengths for scale in experiments.get(experiment).scales.values()):
+    declared = experiments.get(experiment)
+    fields = {name for technique in declared.techniques.values() for name in technique.settings}
+    if any(scale.lengths for scale in declared.scales.values()):
         fields |= {"epochs", "tail"}
     return {written for name in fields for written in _WRITTEN_AS.get(name, (name,))}
 
 
-def _check_same(first: Record, other: Record, ignored: Sequence[str]) -> None:
-    names = sorted(first.settings.keys() | other.settings.keys())
-    differing = [
-        name for name in names if name not in ignored and first.settings.get(name) != other.settings.get(name)
-    ]
-    if differing:
+def differing(one: Record, other: Record, ignored: Container[str]) -> list[str]:
+    """The settings in which two records differ, in order."""
+    names = sorted(one.settings.keys() | other.settings.keys())
+    return [n for n in names if n not in ignored and one.settings.get(n) != other.settings.get(n)]
+
+
+def _check_same(first: Record, other: Record, ignored: Container[str]) -> None:
+    names = differing(first, other, ignored)
+    if names:
         raise RecordError(
-            f"{other.name} and {first.name} differ in {', '.join(differing)}; they do not belong in one table"
+            f"{other.name} and {first.name} differ in {', '.join(names)}; they do not belong in one table"
         )
