@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cosnorm import experiments
-from cosnorm.benchmarking.comparing import Comparison as Timed
+from cosnorm.benchmarking import Comparison as Timed
 from cosnorm.claims._judging import MORE, Run, Sources, Speed, StepsBelow, Untested, effect_of
 from cosnorm.claims.model import Claim, Effect
 from cosnorm.claims.text import printed, ratio
