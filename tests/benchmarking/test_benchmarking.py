@@ -40,7 +40,7 @@ def test_contenders_have_one_shape_and_start_with_the_plain_layer(case: Case) ->
     assert not set(case.left_out) & set(case.contenders)
     with torch.device("meta"):
         x = torch.empty(2, *case.input[1:])
-        shapes = {tuple(make()(x).shape) for make in case.benchmarking.values()}
+        shapes = {tuple(make()(x).shape) for make in case.contenders.values()}
     assert len(shapes) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cosnorm import benchmarking
-from cosnorm._cli.app import app
+from cosnorm.cli import app
 
 TINY = benchmarking.linear("tiny", "rows", (4,), 5, 3)
 

@@ -10,7 +10,7 @@ from synthetic import record_of
 from typer.testing import CliRunner
 
 from cosnorm import experiments, record
-from cosnorm._cli.app import app
+from cosnorm.cli import app
 from cosnorm.experiments import choosing
 from cosnorm.experiments.choosing import RATES, choose, competitor
 from cosnorm.experiments.sharing import Place
