@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +20,7 @@ from cosnorm.cli.runs import (
     Device,
     Display,
     Records,
+    about,
     check_device,
     command_again,
     explained,
@@ -77,32 +77,22 @@ def _describe(run: Running) -> str:
 @explained
 def reproduce(
     scale: Annotated[
-        str,
-        typer.Option(
-            help="paper, short or smoke. The plan for paper begins with short runs that decide something."
-        ),
+        str, about("paper, short or smoke. The plan for paper begins with short runs that decide something.")
     ] = "paper",
-    stage: Annotated[int | None, typer.Option(help="Only this stage of the plan.")] = None,
+    stage: Annotated[int | None, about("Only this stage of the plan.")] = None,
     claims: Annotated[
         str | None,
-        typer.Option(
-            help="Only the runs that these claims read, such as 1,2 or 3a; `cosnorm claims` shows them."
-        ),
+        about("Only the runs that these claims read, such as 1,2 or 3a; `cosnorm claims` shows them."),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(
-            help="Stop after this time, such as 3h, 90m or 1h30m; runs in progress keep their state."
-        ),
+        about("Stop after this time, such as 3h, 90m or 1h30m; runs in progress keep their state."),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show what is needed and what it costs on this machine, and train nothing."
-        ),
+        bool, about("Show what is needed and what it costs on this machine, and train nothing.", "--dry-run")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(help="Runs at a time, each on one processor thread; default one per core.")
+        int | None, about("Runs at a time, each on one processor thread; default one per core.")
     ] = None,
     records: Records = DEFAULT_RECORDS,
     device: Device = "auto",

@@ -73,6 +73,11 @@ def explained(action: Callable[..., int | None]) -> Callable[..., None]:
     return command
 
 
+def about(text: str, *flags: str) -> Any:
+    """An option of a command, and what ``--help`` says about it."""
+    return typer.Option(*flags, help=text)
+
+
 def complain(message: str) -> int:
     """Print what went wrong on stderr, without a traceback; returns the exit code."""
     print(f"cosnorm: {message}", file=sys.stderr, flush=True)
@@ -310,14 +315,13 @@ class RunDisplay(Display):
 
 
 Name = Annotated[str, typer.Argument(help="The experiment; `cosnorm list` shows them.")]
-Norm = Annotated[str, typer.Option(help="Technique, several separated by commas, or all.")]
-Scale = Annotated[str | None, typer.Option(help="smoke, short or paper; default $COSNORM_SCALE, else smoke.")]
+Norm = Annotated[str, about("Technique, several separated by commas, or all.")]
+Scale = Annotated[str | None, about("smoke, short or paper; default $COSNORM_SCALE, else smoke.")]
 Seeds = Annotated[
-    str | None,
-    typer.Option(help="How many (5), a range (3-4) or a list (0,2); default the scale's number of seeds."),
+    str | None, about("How many (5), a range (3-4) or a list (0,2); default the scale's number of seeds.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Records = Annotated[Path, typer.Option(help="Folder for the records; finished ones found there are kept.")]
+Device = Annotated[str, about("auto, cpu or cuda.")]
+Records = Annotated[Path, about("Folder for the records; finished ones found there are kept.")]
 
 
 @explained
@@ -329,14 +333,13 @@ def run(
     device: Device = "auto",
     records: Records = DEFAULT_RECORDS,
     threads: Annotated[
-        int | None,
-        typer.Option(help="Runs at a time, each on one processor thread; default torch's own choice."),
+        int | None, about("Runs at a time, each on one processor thread; default torch's own choice.")
     ] = None,
     supersede: Annotated[
         bool,
-        typer.Option(
+        about(
+            "Repeat runs whose record there has other settings; the old record moves to `superseded`.",
             "--supersede",
-            help="Repeat runs whose record there has other settings; the old record moves to `superseded`.",
         ),
     ] = False,
 ) -> int:
@@ -467,36 +470,25 @@ def sweep(
     norm: Norm = "all",
     scale: Scale = None,
     seeds: Seeds = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda; auto is cuda if the cluster has a GPU.")
-    ] = "auto",
+    device: Annotated[str, about("auto, cpu or cuda; auto is cuda if the cluster has a GPU.")] = "auto",
     records: Annotated[
-        Path, typer.Option(help="Folder on this machine for the records; finished ones found there are kept.")
+        Path, about("Folder on this machine for the records; finished ones found there are kept.")
     ] = DEFAULT_RECORDS,
     address: Annotated[
-        str,
-        typer.Option(
-            help="auto (this machine's cluster), local (this machine alone) or HOST:PORT of the head node."
-        ),
+        str, about("auto (this machine's cluster), local (this machine alone) or HOST:PORT of the head node.")
     ] = "auto",
     num_gpus: Annotated[
-        float | None,
-        typer.Option(help="GPUs per task, from 0 to 1; default 1 on cuda. With 0.25 four tasks share one."),
+        float | None, about("GPUs per task, from 0 to 1; default 1 on cuda. With 0.25 four tasks share one.")
     ] = None,
-    num_cpus: Annotated[
-        int | None, typer.Option(help="Processors per task; default what one run takes.")
-    ] = None,
+    num_cpus: Annotated[int | None, about("Processors per task; default what one run takes.")] = None,
     group: Annotated[
-        int | None,
-        typer.Option(help="Runs per task; default 1 on a CPU, and on a GPU as many as can be stacked."),
+        int | None, about("Runs per task; default 1 on a CPU, and on a GPU as many as can be stacked.")
     ] = None,
     checkpoints: Annotated[
-        Path | None,
-        typer.Option(help="Folder that all nodes share; lost tasks then continue where they were."),
+        Path | None, about("Folder that all nodes share; lost tasks then continue where they were.")
     ] = None,
     stage: Annotated[
-        int | None,
-        typer.Option(help="Instead of an experiment: this stage of the plan of `cosnorm reproduce`."),
+        int | None, about("Instead of an experiment: this stage of the plan of `cosnorm reproduce`.")
     ] = None,
 ) -> int:
     """Run an experiment, or a stage of the plan, on many machines with Ray; the records are as from `run`."""

@@ -17,7 +17,7 @@ import cosnorm
 from cosnorm import benchmarking, evidence, experiments, provenance
 from cosnorm import claims as ledgers
 from cosnorm import data as datasets
-from cosnorm.cli.runs import DEFAULT_RECORDS, Device, Name, Scale, explained, set_threads
+from cosnorm.cli.runs import DEFAULT_RECORDS, Device, Name, Scale, about, explained, set_threads
 from cosnorm.experiments import Experiment, Printed
 from cosnorm.experiments.costing import run_operations
 from cosnorm.networks import NORMS
@@ -40,9 +40,7 @@ _LIBRARIES = {
 _HEADER = ("scale", "data", "network", "epochs", "seeds", "TFLOP per run", "seconds per run, measured on")
 _NONE = "\u2013"
 
-ReadRecords = Annotated[
-    Path | None, typer.Option(help="Folder of records; default those that come with the package.")
-]
+ReadRecords = Annotated[Path | None, about("Folder of records; default those that come with the package.")]
 
 
 def _say(text: object) -> None:
@@ -239,23 +237,16 @@ def claims(
 @explained
 def bench(
     cases: Annotated[
-        str,
-        typer.Option(
-            help=f"Which shapes, separated by commas; default all: {', '.join(benchmarking.CASES)}."
-        ),
+        str, about(f"Which shapes, separated by commas; default all: {', '.join(benchmarking.CASES)}.")
     ] = "all",
-    repeats: Annotated[int, typer.Option(help="Rounds after the burn-in.")] = 30,
+    repeats: Annotated[int, about("Rounds after the burn-in.")] = 30,
     device: Device = "auto",
-    threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
-    dtype: Annotated[
-        str, typer.Option(help=f"Number format to time: {', '.join(benchmarking.DTYPES)}.")
-    ] = "float32",
+    threads: Annotated[int, about("Processor threads.")] = 1,
+    dtype: Annotated[str, about(f"Number format to time: {', '.join(benchmarking.DTYPES)}.")] = "float32",
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Also time the cosine layers compiled by torch.compile.")
+        bool, about("Also time the cosine layers compiled by torch.compile.", "--compiled")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="File for the result, with the times of every round.")
-    ] = None,
+    output: Annotated[Path | None, about("File for the result, with the times of every round.")] = None,
 ) -> None:
     """Time the cosine layers against the plain layers and other ways to compute cosines."""
     set_threads(threads)
