@@ -1,7 +1,7 @@
-"""Cosine layers in place of the linear and convolutional layers of a model that exists already.
+"""Replace the linear and convolutional layers of an existing model by cosine layers.
 
-Weights stay the tensors they were, so that ties, optimizers made before and checkpoints keep working. What is
-lost are the learned biases, and every layer says so in the table that a dry run prints.
+Weights stay the tensors they were, so that ties, optimizers made before and checkpoints keep working. Only
+learned biases are lost, and the table that a dry run prints says so for every layer.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Changes(tuple[Change, ...]):
         return sum(change.after is not None for change in self)
 
     def __str__(self) -> str:
-        """One line a layer, and how many change."""
+        """One line per layer, and how many change."""
         rows = [(c.name or "(the model)", c.before, c.after or "stays", c.note) for c in self]
         widths = [max((len(row[k]) for row in rows), default=0) for k in range(3)]
         lines = ["  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows]
@@ -119,7 +119,7 @@ def convert(
         Which layers to change and which not: names or patterns such as ``"layer4.*"`` (as for
         :mod:`fnmatch`), or a function of name and layer. ``skip`` wins.
     output
-        Change the output layer as well; then it wants a ``scale``.
+        Change the output layer as well; it then needs a ``scale``.
     constant, scale
         As for :class:`~cosnorm.layers.CosineLinear`.
     dry_run
@@ -129,14 +129,6 @@ def convert(
     -------
     torch.nn.Module
         The model, or the new layer if the model is a single one.
-
-    Raises
-    ------
-    TypeError
-        If ``model`` is not a module.
-    ValueError
-        If the technique, the constant or the scale is none of the above, or a pattern of ``only`` or ``skip``
-        matches no linear or convolutional layer.
 
     Examples
     --------
@@ -149,16 +141,16 @@ def convert(
     CosineConv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), centered=False, constant=0.0001)
     """
     planned = planned_changes(model, technique, only=only, skip=skip, output=output)
-    _check_options(constant, scale)
+    # A layer refuses what layers refuse, before the model is touched.
+    CosineLinear(1, 1, constant=constant, scale=scale, device="meta")
     if dry_run:
         print(planned)
         return model
-    changing = {change.name for change in planned if change.after}
     options = {"centered": TECHNIQUES[technique], "constant": constant, "scale": scale}
     swapped = {
         id(layer): _cosine_layer(layer, options)
-        for layer, names in _layers(model).items()
-        if _joined(names) in changing
+        for layer, change in zip(_layers(model), planned, strict=True)
+        if change.after
     }
     for parent in list(model.modules()):
         for key, child in parent._modules.items():
@@ -204,7 +196,7 @@ def planned_changes(
 
 
 def _layers(model: nn.Module) -> dict[nn.Module, list[str]]:
-    """Linear and convolutional layers in the order of their definition, each with all its names."""
+    # In the order of their definition, each with all its names.
     found: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, nn.Linear | _ConvNd):
@@ -218,7 +210,6 @@ def _selection(
     what: str,
     given: str | Sequence[str] | Filter | None,
 ) -> set[nn.Module]:
-    """The layers that ``only`` or ``skip`` speaks of."""
     if given is None:
         return set()
     if callable(given):
@@ -229,7 +220,7 @@ def _selection(
             layer for layer, names in layers.items() if any(fnmatchcase(name, pattern) for name in names)
         }
         if not matching:
-            there = ", ".join(_joined(names) for names in layers.values()) or "none"
+            there = ", ".join(name for names in layers.values() for name in names) or "none"
             raise ValueError(
                 f"convert: {what}={pattern!r} matches no linear or convolutional layer of the "
                 f"{type(model).__name__}; there are: {there}"
@@ -239,13 +230,11 @@ def _selection(
 
 
 def _inside_attention(model: nn.Module) -> set[nn.Module]:
-    """Layers whose weights ``nn.MultiheadAttention`` uses without calling them."""
     attentions = (module for module in model.modules() if isinstance(module, nn.MultiheadAttention))
     return {child for attention in attentions for child in attention.children()}
 
 
 def _obstacle(layer: nn.Module, inside_attention: set[nn.Module]) -> str | None:
-    """Why a layer cannot be swapped; None if it can."""
     if isinstance(layer, _COSINES):
         return "is a cosine layer"
     if isinstance(layer, _ConvTransposeNd):
@@ -264,22 +253,12 @@ def _obstacle(layer: nn.Module, inside_attention: set[nn.Module]) -> str | None:
 
 def _change(layer: nn.Module, names: Sequence[str], obstacle: str | None) -> Change:
     if obstacle is not None:
-        return Change(_joined(names), repr(layer), None, obstacle)
+        return Change(", ".join(names), repr(layer), None, obstacle)
     note = "" if layer.bias is None else "its bias is dropped"
-    return Change(_joined(names), repr(layer), _COSINE[type(layer)].__name__, note)
-
-
-def _joined(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _check_options(constant: float, scale: Scale) -> None:
-    """Let a layer refuse what layers refuse, before the model is touched."""
-    CosineLinear(1, 1, constant=constant, scale=scale, device="meta")
+    return Change(", ".join(names), repr(layer), _COSINE[type(layer)].__name__, note)
 
 
 def _cosine_layer(layer: nn.Module, options: Mapping[str, Any]) -> nn.Module:
-    """The cosine layer with the same weight parameter, in the same mode."""
     weight = layer.get_parameter("weight")
     names = next(names for kind, names in _SIZES.items() if isinstance(layer, kind))
     shape = {name: getattr(layer, name) for name in names}
@@ -293,7 +272,7 @@ def _cosine_layer(layer: nn.Module, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _avoid_fused_evaluation(model: nn.Module) -> None:
-    """Keep torch's transformer layers from reading weights and biases past the layers that hold them."""
+    # torch's transformer layers would read weights and biases directly, past the layers that hold them.
     for module in model.modules():
         if not any(isinstance(part, _COSINES) for part in module.modules()):
             continue

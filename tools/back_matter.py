@@ -28,7 +28,7 @@ from sphinx.util.nodes import make_refnode
 from sphinx_exercise.nodes import solution_node
 
 from cosnorm import evidence
-from cosnorm._cli.app import app as command_line
+from cosnorm.cli import app as command_line
 from tools import pdf, repository
 
 PAPER = "luo2017cosine"

@@ -11,9 +11,19 @@ import torch
 from torch import nn
 
 from cosnorm import CosineConv2d, CosineLinear, benchmarking
-from cosnorm.benchmarking import CASES, Case, Comparison, Cost, Result, comparing, contenders, memory
-from cosnorm.benchmarking.cases import convolution, linear, network, with_compiled
-from cosnorm.benchmarking.models import ResidualNetwork, VisionTransformer
+from cosnorm.benchmarking import (
+    CASES,
+    Case,
+    Comparison,
+    Cost,
+    ResidualNetwork,
+    Result,
+    VisionTransformer,
+    convolution,
+    linear,
+    network,
+    with_compiled,
+)
 from cosnorm.record import RecordError
 
 SMALL = {
@@ -39,7 +49,7 @@ def test_every_contender_that_is_called_a_cosine_is_one(case: Case) -> None:
     torch.manual_seed(0)
     for name in case.cosines:
         layer = case.contenders[name]()
-        errors = comparing.errors_of(layer, case, "cpu")
+        errors = benchmarking.errors_of(layer, case, "cpu")
         assert errors["float32"] < 1e-6, name
         assert errors["float32"] < errors["float16"] < errors["bfloat16"] < 0.02, name
 
@@ -98,7 +108,7 @@ def test_half_precision_is_timed_in_half_precision(dtype: str, monkeypatch: pyte
         seen.update((x.dtype, *(p.dtype for p in layer.parameters())))
         return lambda: None
 
-    monkeypatch.setattr(comparing, "pass_of", note)
+    monkeypatch.setattr(benchmarking, "pass_of", note)
     benchmarking.compare(SMALL["row"], repeats=2, dtype=dtype)
     assert seen == {benchmarking.DTYPES[dtype]}
 
@@ -116,13 +126,13 @@ def test_on_cuda_every_contender_can_be_captured(case: Case) -> None:
 
 
 def test_a_wrong_cosine_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Wrong(contenders.NormalizedLinear):
+    class Wrong(benchmarking.NormalizedLinear):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
             return 1.01 * super().forward(input)
 
-    monkeypatch.setattr(contenders, "NormalizedLinear", Wrong)
+    monkeypatch.setattr(benchmarking, "NormalizedLinear", Wrong)
     case = linear("row", "rows", (8,), 12, 6)
-    monkeypatch.setattr(comparing, "in_turn", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr(benchmarking, "in_turn", lambda *_: pytest.fail("timed"))
     with pytest.raises(RuntimeError, match=r"rows, 8 x 12 -> 6: F.normalize.* is off by"):
         benchmarking.compare(case, repeats=2)
 
@@ -130,10 +140,10 @@ def test_a_wrong_cosine_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_contenders_run_in_turn_and_the_burn_in_does_not_count() -> None:
     order: list[str] = []
     passes = {name: lambda n=name: order.append(n) for name in ("a", "b")}
-    seconds = comparing.in_turn(passes, repeats=2)
+    seconds = benchmarking.in_turn(passes, repeats=2)
     assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
     runs = [name for k, name in enumerate(order) if k == 0 or order[k - 1] != name]
-    assert runs[-2 * (comparing.BURN_IN + 2) :] == ["a", "b"] * (comparing.BURN_IN + 2)
+    assert runs[-2 * (benchmarking.BURN_IN + 2) :] == ["a", "b"] * (benchmarking.BURN_IN + 2)
 
 
 def test_all_that_is_measured_is_there() -> None:
@@ -161,7 +171,7 @@ def test_saved_bytes_count_storages_once_and_not_what_is_there_anyway() -> None:
             y = x * self.weight  # saves both: the input and a parameter
             return y * y  # saves y, twice
 
-    assert memory.saved_bytes(Square(), torch.randn(10, requires_grad=True)) == 40
+    assert benchmarking.saved_bytes(Square(), torch.randn(10, requires_grad=True)) == 40
 
 
 def test_peak_bytes_are_the_most_at_a_time() -> None:
@@ -171,7 +181,7 @@ def test_peak_bytes_are_the_most_at_a_time() -> None:
             b = torch.ones(size)
             del a, b
 
-    assert memory.peak_bytes(run, "cpu") == 2 * 3000 * 4
+    assert benchmarking.peak_bytes(run, "cpu") == 2 * 3000 * 4
 
 
 def made() -> Result:

@@ -13,7 +13,7 @@ import yaml
 from typer.main import get_command
 
 from cosnorm import evidence
-from cosnorm._cli.app import app
+from cosnorm.cli import app
 from tools import back_matter
 
 

@@ -13,8 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from synthetic import make_record
 
 from cosnorm import benchmarking, evidence, experiments, record
-from cosnorm._cli.shared import parse_seeds
 from cosnorm.benchmarking import Comparison, Cost
+from cosnorm.cli.runs import parse_seeds
 from cosnorm.record import Record
 from tools import chapters, provenance_page, repository
 

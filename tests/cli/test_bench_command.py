@@ -8,16 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cosnorm import benchmarking
-from cosnorm._cli.app import app
-from cosnorm.benchmarking import cases
+from cosnorm.cli import app
 
-TINY = cases.linear("tiny", "rows", (4,), 5, 3)
+TINY = benchmarking.linear("tiny", "rows", (4,), 5, 3)
 
 
 @pytest.fixture(autouse=True)
 def one_tiny_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "CASES", {"tiny": TINY})
-    monkeypatch.setattr("cosnorm.benchmarking.result.CASES", {"tiny": TINY})
+    monkeypatch.setattr(benchmarking, "CASES", {"tiny": TINY})
 
 
 def test_all_cases_are_printed_and_kept(tmp_path: Path) -> None:

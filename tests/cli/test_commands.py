@@ -13,10 +13,8 @@ from typer.testing import CliRunner, Result
 
 import cosnorm
 from cosnorm import claims, evidence, experiments
-from cosnorm._cli.app import app
-from cosnorm._cli.plain import Lines
-from cosnorm._cli.progress import Bars
-from cosnorm._cli.shared import Tally
+from cosnorm.cli import app
+from cosnorm.cli.runs import RunDisplay, Tally
 from cosnorm.experiments import runner
 from cosnorm.experiments.checkpoint import RunLock
 from cosnorm.record import path_of, read, write
@@ -209,25 +207,23 @@ def test_doctor_shows_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_bar_counts_the_epochs_of_all_runs() -> None:
     """Epochs of runs that go on side by side come as they happen, and a resumed run skips some."""
-    bars, plan = (
-        Bars(Console(file=io.StringIO(), width=200)),
-        experiments.plan("depth", scale="smoke", seeds=1),
-    )
+    display = RunDisplay(Console(file=io.StringIO(), width=200))
+    plan = experiments.plan("depth", scale="smoke", seeds=1)
     first, second, *_ = (plan.replica(*run) for run in plan.runs)
     seen: list[tuple[str, float, float | None]] = []
 
     def look() -> None:
-        assert bars._progress is not None
-        task = bars._progress.tasks[0]
+        assert display._bar is not None
+        task = display._bar.tasks[0]
         seen.append((task.description.split("  loss")[0], task.completed, task.total))
 
-    with bars.start(plan):
+    with display.start(plan):
         for replica, epochs in ((first, 1), (second, 1), (first, 2), (second, 7)):
-            bars.on_epoch(replica, curves_of(epochs))
+            display.on_epoch(replica, curves_of(epochs))
             look()
-        bars.on_record(make_record("cosine-3-layers", 0, [3, 2], epochs=20, scale="smoke"), False)
+        display.on_record(make_record("cosine-3-layers", 0, [3, 2], epochs=20, scale="smoke"), False)
         look()
-        bars.on_epoch(first, curves_of(3))
+        display.on_epoch(first, curves_of(3))
         look()
     assert seen == [
         ("cosine-2-layers seed 0  epoch 1/20", 1, 80),
@@ -242,14 +238,6 @@ def test_the_bar_counts_the_epochs_of_all_runs() -> None:
 def curves_of(epochs: int) -> Curves:
     losses, errors = [0.5] * epochs, [9] * epochs
     return Curves(losses, errors, losses, errors, seconds=1.0)
-
-
-def test_the_bare_front_names_the_run_of_every_line(capsys: pytest.CaptureFixture[str]) -> None:
-    lines, plan = Lines(), experiments.plan("depth", scale="smoke", seeds=2)
-    with lines.start(plan):
-        lines.on_epoch(plan.replica("cosine-4-layers", 1), curves_of(5))
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "  cosine-4-layers seed 1  epoch 5/20  loss 0.5  test errors 9  3 s left"
 
 
 def test_all_runs_of_a_plan_are_told_of_and_done_at_the_end(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command as a process: Ctrl-C in the middle, and life without typer and rich."""
+"""The command as a process: Ctrl-C in the middle; and runs without what only the command needs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from cosnorm.record import read
 
-#: Starts the command line with some imports forbidden, as if they were not installed.
+#: Runs one experiment with some imports forbidden, as if they were not installed.
 BLOCKED = """
 import importlib.util, sys
-blocked = sys.argv.pop(1).split(",")
+blocked, folder = sys.argv[1].split(","), sys.argv[2]
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
@@ -28,34 +28,29 @@ class Blocker:
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] in blocked else found(name, *a)
 sys.meta_path.insert(0, Blocker())
-from cosnorm.cli import main
-main()
+from cosnorm import experiments
+experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=folder)
 """
-#: Starts the bare front with epochs that last at least a tenth of a second.
+#: Starts the command line with epochs that last at least a tenth of a second, and a line about each.
 SLOW = """
-import sys, time
-from cosnorm._cli import plain
-told = plain.Lines.on_epoch
+import time
+from cosnorm.cli import main, runs
+told = runs.RunDisplay.on_epoch
 def slowly(self, replica, curves):
     told(self, replica, curves)
     time.sleep(0.1)
-plain.Lines.on_epoch = slowly
-sys.exit(plain.main())
+runs.RunDisplay.on_epoch = slowly
+runs.RunDisplay.line_seconds = 0
+main()
 """
 OPTIONAL = "typer,rich,pooch,matplotlib,scipy,sympy,tqdm"
 
 
-def bare(*words: object, blocked: str = OPTIONAL) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCKED, blocked, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.parametrize("blocked", ["", "typer,rich"])
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent differently on Windows")
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path, blocked: str) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
     records = tmp_path / "my records"
     words = ["run", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "40", "--device", "cpu"]
-    command = [sys.executable, "-c", BLOCKED, blocked, *words, "--records", str(records)]
+    command = [sys.executable, "-m", "cosnorm", *words, "--records", str(records)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         limit = time.monotonic() + 60
@@ -105,35 +100,25 @@ def test_a_terminated_run_keeps_the_epoch_that_it_was_in(tmp_path: Path) -> None
     assert re.findall(r"epoch (\d+)/20", again)[0] == str(done + 1)
 
 
-def test_run_needs_neither_typer_nor_rich(tmp_path: Path) -> None:
-    """Everything but torch, numpy and, for the embedded digits, scikit-learn with its scipy."""
-    words = ("run", "mnist", "--norm", "cosine", "--scale", "smoke", "--seeds", "1", "--records", tmp_path)
-    done = bare(*words, blocked=OPTIONAL.replace("scipy,", ""))
-    assert done.returncode == 0, done.stderr
-    assert "cosine seed 0  epoch 20/20  loss" in done.stdout
-    assert [path.name for path in tmp_path.rglob("*.json")] == ["cosine-seed0.json"]
-
-
-def test_the_bare_front_explains_mistakes_and_itself(tmp_path: Path) -> None:
-    done = bare("run", "mnist", "--norm", "cosin", "--records", tmp_path)
-    assert done.returncode == 1
-    assert "choose from none, cosine, centered, batch, weight" in done.stderr
-    assert "pip install typer rich" in " ".join(bare("--help").stdout.split())
-    assert bare("report", "mnist").returncode == 2
-
-
-def test_both_fronts_write_the_same_record(tmp_path: Path) -> None:
-    words = ("run", "mnist", "--norm", "none", "--scale", "smoke", "--seeds", "1", "--records")
-    one = bare(*words, tmp_path / "full", blocked="")
-    two = bare(*words, tmp_path / "bare", blocked="typer,rich")
-    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
-    full, plain = (read(next((tmp_path / name).rglob("*.json"))) for name in ("full", "bare"))
-    assert (full.settings, full.curves, full.final) == (plain.settings, plain.curves, plain.final)
-    assert full.provenance["command"] == plain.provenance["command"]
+def test_a_run_needs_only_torch_and_numpy_and_writes_the_record_of_the_command(tmp_path: Path) -> None:
+    """Besides torch and numpy only, for the embedded digits, scikit-learn with its scipy."""
+    function, command = tmp_path / "function", tmp_path / "command"
+    blocked = OPTIONAL.replace("scipy,", "")
+    words = ["run", "mnist", "--norm", "cosine", "--scale", "smoke", "--seeds", "1", "--device", "cpu"]
+    bare = ["-c", BLOCKED, blocked, str(function)]
+    for start in (bare, ["-m", "cosnorm", *words, "--records", str(command)]):
+        done = subprocess.run(
+            [sys.executable, *start], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "mnist/smoke/cosine-seed0: " in done.stdout
+    assert [path.name for path in function.rglob("*.json")] == ["cosine-seed0.json"]
+    one, two = (read(folder / "mnist" / "smoke" / "cosine-seed0.json") for folder in (function, command))
+    assert (one.settings, one.curves, one.final) == (two.settings, two.curves, two.final)
 
 
 def test_the_package_is_imported_without_anything_optional() -> None:
-    parts = ("networks", "training", "experiments", "evidence", "plots", "cli")
+    parts = ("networks", "training", "experiments", "evidence", "plots")
     ours = "import cosnorm, " + ", ".join(f"cosnorm.{part}" for part in parts)
     # torch itself brings some of these along; ours must not add any.
     assert brought_by(ours) == brought_by("import torch, numpy")

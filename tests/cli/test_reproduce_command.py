@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,10 +20,8 @@ from synthetic import record_of
 from typer.testing import CliRunner, Result
 
 from cosnorm import claims
-from cosnorm._cli import reproduce, reproduce_display
-from cosnorm._cli import sweep as sweep_cli
-from cosnorm._cli.app import app
-from cosnorm._cli.reproduce_display import ReproduceDisplay, summary
+from cosnorm.cli import app, campaign, runs
+from cosnorm.cli.campaign import CampaignDisplay, summary
 from cosnorm.experiments.campaign import Campaign, Progress, Running
 from cosnorm.experiments.sharing import Place
 from cosnorm.record import read, write
@@ -87,14 +86,14 @@ def test_the_budget_stops_it_and_it_says_how_to_go_on(tmp_path: Path) -> None:
 def test_changed_verdicts_are_told_with_before_and_after() -> None:
     titles = {key: claim.title for key, claim in claims.CLAIMS.items()}
     before = {"1": "untested", "2": "holds", "7": "untested"}
-    assert reproduce.verdict_lines(before, dict(before)) == ["No verdict has changed."]
-    lines = reproduce.verdict_lines(before, {**before, "7": "holds", "1": "undecided"})
+    assert campaign.verdict_lines(before, dict(before)) == ["No verdict has changed."]
+    lines = campaign.verdict_lines(before, {**before, "7": "holds", "1": "undecided"})
     assert lines == [
         "2 verdicts have changed:",
         f"  claim 1, {titles['1']}: untested -> undecided",
         f"  claim 7, {titles['7']}: untested -> holds",
     ]
-    assert reproduce.verdict_lines("damaged", before) == ["The claims cannot be judged: damaged"]
+    assert campaign.verdict_lines("damaged", before) == ["The claims cannot be judged: damaged"]
 
 
 def test_verdicts_are_those_of_the_ledger(tmp_path: Path) -> None:
@@ -102,14 +101,14 @@ def test_verdicts_are_those_of_the_ledger(tmp_path: Path) -> None:
         for technique, best in (("none", 200), ("cosine", 130)):
             place = Place("mnist", "short", technique)
             write(record_of(place, seed, [best + 5 * seed + k % 3 for k in range(20)]), tmp_path)
-    found = reproduce.verdicts(tmp_path)
+    found = campaign.verdicts(tmp_path)
     assert found == {entry.claim.key: entry.verdict for entry in claims.ledger(tmp_path)}
     assert isinstance(found, dict)
-    nothing = reproduce.verdicts(tmp_path / "nowhere")
+    nothing = campaign.verdicts(tmp_path / "nowhere")
     assert isinstance(nothing, dict)
     assert found != nothing
     assert nothing["14"] == found["14"] == "identity", "no record is needed for what is true by construction"
-    assert "claim 1, " in "\n".join(reproduce.verdict_lines(nothing, found))
+    assert "claim 1, " in "\n".join(campaign.verdict_lines(nothing, found))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +140,8 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(reproduce_display.time, "monotonic", lambda: now)
-    display = ReproduceDisplay(Console(file=io.StringIO(), width=60, soft_wrap=True))
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now)
+    display = CampaignDisplay(Console(file=io.StringIO(), width=60, soft_wrap=True))
     with display.start():
         for moment in (1.0, 59.0, 60.5, 61.0, 119.0, 121.0):
             now = moment
@@ -160,7 +159,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(
 
 def test_on_a_terminal_there_is_one_display(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), width=80, height=20, force_terminal=True)
-    display = ReproduceDisplay(console)
+    display = CampaignDisplay(console)
     with display.start():
         display.on_progress(progress())
         display.say("a line that stays")
@@ -197,26 +196,23 @@ def test_a_signal_ends_it_with_states_kept(tmp_path: Path, number: signal.Signal
 
 
 def test_durations_are_read_and_written() -> None:
-    assert reproduce.parse_duration("3h") == 10_800
-    assert reproduce.parse_duration("90m") == 5400
-    assert reproduce.parse_duration("1d2h") == 93_600
+    assert campaign.parse_duration("3h") == 10_800
+    assert campaign.parse_duration("90m") == 5400
+    assert campaign.parse_duration("1d2h") == 93_600
     for wrong in ("", "3", "h", "3 weeks", "-1h", "1hh"):
         with pytest.raises(ValueError, match="is not understood"):
-            reproduce.parse_duration(wrong)
-    assert reproduce.duration(0.2) == "1 s"
+            campaign.parse_duration(wrong)
+    assert campaign.duration(0.2) == "1 s"
 
 
 def test_sweep_takes_a_stage_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[tuple[str, str | None, str, str | None]] = []
 
-    def note(display: object, options: sweep_cli.Options) -> int:
-        if options.stage is not None:
-            return sweep_cli.stage_command(display, options)  # type: ignore[arg-type]
-        swept.append((options.name, options.scale, options.norm, options.seeds))
+    def note(name: str, norm: str, scale: str | None, seeds: str | None, options: dict[str, Any]) -> int:
+        swept.append((name, scale, norm, seeds))
         return 0
 
-    monkeypatch.setattr(sweep_cli, "sweep_command", note)
-    monkeypatch.setattr("cosnorm._cli.app.sweep_command", note)
+    monkeypatch.setattr(runs, "sweep_experiment", note)
     result = CliRunner().invoke(app, ["sweep", "--stage", "3", "--records", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert ("depth", "paper", "cosine-2-layers,cosine-4-layers,cosine-5-layers", "0,1,2") in swept

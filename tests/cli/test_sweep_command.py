@@ -19,10 +19,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cosnorm import experiments
-from cosnorm._cli import sweep as command
-from cosnorm._cli import sweep_display
-from cosnorm._cli.app import app
-from cosnorm._cli.sweep_display import SweepDisplay
+from cosnorm.cli import app, runs
+from cosnorm.cli.runs import SweepDisplay
 from cosnorm.experiments.cluster import Epoch, Progress, SweepError, Task, Work
 from cosnorm.record import read, write
 
@@ -67,20 +65,20 @@ def test_a_long_table_is_cut_and_says_so() -> None:
     display, written = displayed(terminal=True)
     with display.start("title"):
         display.on_progress(progress(tasks=25))
-    assert f"host-{sweep_display.ROWS - 1}" in written.getvalue()
-    assert f"host-{sweep_display.ROWS} " not in written.getvalue()
+    assert f"host-{runs.ROWS - 1}" in written.getvalue()
+    assert f"host-{runs.ROWS} " not in written.getvalue()
     assert "and 5 more" in written.getvalue()
 
 
 def test_without_a_terminal_there_are_lines_and_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(sweep_display.time, "monotonic", lambda: now)
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now)
     display, written = displayed(terminal=False)
     with display.start("title"):
         for _ in range(10):
             display.on_progress(progress())
         assert written.getvalue() == "title\n"
-        now += sweep_display.LINE_SECONDS
+        now += SweepDisplay.line_seconds
         display.on_progress(progress())
         display.on_progress(progress())
     assert written.getvalue() == "title\n2 of 20 runs finished; 1 task at work, 5 waiting; 1 node\n"
@@ -103,7 +101,7 @@ def test_options_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         asked.update(arguments=arguments, **options)
         return []
 
-    monkeypatch.setattr(command, "sweep", sweep)
+    monkeypatch.setattr(experiments, "sweep", sweep)
     words = [
         "mnist",
         "--norm",
@@ -159,7 +157,7 @@ def test_a_sweep_that_fails_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
         write(made, tmp_path)
         raise SweepError("none seed 1 failed on host-7: out of luck")
 
-    monkeypatch.setattr(command, "sweep", sweep)
+    monkeypatch.setattr(experiments, "sweep", sweep)
     result = invoke("mnist", "--norm", "none", "--scale", "smoke", "--seeds", 2, "--records", tmp_path)
     assert result.exit_code == 1
     assert "cosnorm: none seed 1 failed on host-7: out of luck" in result.stderr

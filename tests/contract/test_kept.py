@@ -10,8 +10,7 @@ from torch import Tensor
 
 from cosnorm import CosineConv2d, CosineLinear
 from cosnorm._kernels.autograd import OverwriteCheck
-from cosnorm.benchmarking.comparing import pass_of
-from cosnorm.benchmarking.memory import peak_bytes, saved_bytes
+from cosnorm.benchmarking import pass_of, peak_bytes, saved_bytes
 
 from .cases import Case, Law, cases
 

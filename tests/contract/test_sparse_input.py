@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cosnorm import CosineLinear
-from cosnorm.benchmarking.memory import peak_bytes
+from cosnorm.benchmarking import peak_bytes
 from cosnorm.functional import cosine_conv2d, cosine_linear
 
 from .cases import numbers

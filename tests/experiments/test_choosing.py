@@ -12,7 +12,7 @@ from synthetic import record_of
 from typer.testing import CliRunner
 
 from cosnorm import experiments, record
-from cosnorm._cli.app import app
+from cosnorm.cli import app
 from cosnorm.experiments import choosing, fair, sharing
 from cosnorm.experiments.choosing import RATES, Choice, Search, competitor
 from cosnorm.experiments.experiment import Technique

@@ -214,19 +214,21 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
 
 #: Runs the command line with a limit on the size of files, from the second epoch on.
 LIMITED = """
-import resource, signal, sys
-from cosnorm._cli import plain
+import resource, sys
+from cosnorm import experiments
+from cosnorm.cli import main, runs
 from cosnorm.experiments import runner
 limit = int(sys.argv.pop(1))
 runner.CHECKPOINT_SECONDS = 0
+runs.RunDisplay.line_seconds = 0
 run = runner.run
 def limited(*arguments, on_epoch, **options):
     def watch(replica, curves):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         on_epoch(replica, curves)
     return run(*arguments, on_epoch=watch, checkpoint_every=0, **options)
-plain.experiments.run = limited
-sys.exit(plain.main())
+experiments.run = limited
+main()
 """
 
 

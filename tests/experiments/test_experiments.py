@@ -14,7 +14,7 @@ from synthetic import record_of
 from typer.testing import CliRunner
 
 from cosnorm import data, evidence, experiments, record
-from cosnorm._cli.app import app
+from cosnorm.cli import app
 from cosnorm.experiments import Technique, choosing, fair
 from cosnorm.experiments.costing import AMOUNTS, run_operations
 from cosnorm.experiments.sharing import Place
@@ -189,7 +189,7 @@ def listed(*words: str) -> str:
 
 def test_the_list_shows_every_scale_and_its_cost() -> None:
     lines = listed().splitlines()
-    assert re.split(r"  +", lines[0])[:6] == ["scale", "data", "network", "epochs", "seeds", "TFLOP a run"]
+    assert re.split(r"  +", lines[0])[:6] == ["scale", "data", "network", "epochs", "seeds", "TFLOP per run"]
     for name, experiment in experiments.registry().items():
         start = lines.index(f"{name}: {experiment.title}")
         for line, (key, scale) in zip(lines[start + 1 :], experiment.scales.items(), strict=False):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosnorm.invariances import TRANSFORMATIONS, Matrix, matrix
-from cosnorm.invariances.measuring import ROUNDING
+from cosnorm.invariances import ROUNDING, TRANSFORMATIONS, Matrix, matrix
 from cosnorm.techniques import TECHNIQUES
 
 WEIGHT_SCALES = {"row_scale", "matrix_scale"}

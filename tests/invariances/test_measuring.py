@@ -12,18 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from cosnorm.invariances import (
+    PLACE,
+    SYMBOLS,
     TRANSFORMATIONS,
     Cell,
+    Changed,
     Matrix,
     Point,
     Row,
+    Setting,
     Transformation,
     figure,
     matrix,
     random_point,
 )
-from cosnorm.invariances.measuring import SYMBOLS
-from cosnorm.invariances.transformations import PLACE, Changed, Setting
 
 Array = NDArray[Any]
 BY_KEY = {t.key: t for t in TRANSFORMATIONS}
@@ -171,7 +173,7 @@ def test_an_output_that_is_not_finite_is_a_change(monkeypatch: pytest.MonkeyPatc
         lambda s, *_: Changed(Setting(s.weight, s.dataset, s.batch / 0, True)),
     )
     mode = BY_KEY["mode"]
-    monkeypatch.setattr("cosnorm.invariances.measuring.TRANSFORMATIONS", (broken, mode))
+    monkeypatch.setattr("cosnorm.invariances.TRANSFORMATIONS", (broken, mode))
     assert matrix(["none"], seeds=[0])["none"].cells["broken"].verdict == "changes"
 
 
