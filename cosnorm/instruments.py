@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -673,14 +674,15 @@ def widths(
 def _record_preactivations(
     probe: nn.Module, names: Sequence[str] | None, seen: dict[str, list[Tensor]]
 ) -> None:
-    def keep(name: str, values: Tensor) -> None:
-        seen.setdefault(name, []).append(values.detach().to(torch.float64, copy=True))
+    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...], *output: Tensor) -> None:
+        value = output[0] if output else inputs[0]
+        seen.setdefault(name, []).append(value.detach().to(torch.float64, copy=True))
 
     for name, module in probe.named_modules():
         if names is None and isinstance(module, ACTIVATIONS):
-            module.register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs[0]))
+            module.register_forward_pre_hook(partial(keep, name))
         elif names is not None and name in names:
-            module.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+            module.register_forward_hook(partial(keep, name))
 
 
 def _width(name: str, values: np.ndarray, percents: Sequence[float]) -> Width:

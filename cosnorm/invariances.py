@@ -173,28 +173,26 @@ def _switch_mode(setting: Setting, _: float, __: Generator) -> Changed:
     return Changed(replace(setting, training=not setting.training))
 
 
-#: In the order of the matrix's columns. In the labels, a and c are any positive factor and any number.
-TRANSFORMATIONS: tuple[Transformation, ...] = tuple(
-    Transformation(*row)
-    for row in (
-        ("row_scale", "one row times a", "weights", "factor", _scale("weight", dim=0, output_dim=1)),
-        ("row_shift", "one row plus c", "weights", "number", _shift("weight", dim=0)),
-        ("matrix_scale", "all rows times a", "weights", "factor", _scale("weight")),
-        ("matrix_shift", "all rows plus c", "weights", "number", _shift("weight")),
-        ("matrix_vector", "all rows plus one vector", "weights", "number", _add_vector),
-        ("example_scale", "one example times a", "inputs", "factor", _scale("batch", dim=0, output_dim=0)),
-        ("example_shift", "one example plus c", "inputs", "number", _shift("batch", dim=0)),
-        ("batch_scale", "batch times a", "inputs", "factor", _scale("batch")),
-        ("batch_shift", "batch plus c", "inputs", "number", _shift("batch")),
-        ("feature_scale", "one feature times a", "inputs", "factor", _scale("batch", dim=1, along=False)),
-        ("feature_shift", "one feature plus c", "inputs", "number", _shift("batch", dim=1)),
-        ("dataset_scale", "data set times a", "inputs", "factor", _scale("dataset", "batch")),
-        ("dataset_shift", "data set plus c", "inputs", "number", _shift("dataset", "batch")),
-        ("order", "order of examples", "circumstances", "none", _rotate),
-        ("company", "other examples", "circumstances", "none", _replace_batch_mates),
-        ("mode", "training or inference", "circumstances", "none", _switch_mode),
-    )
+_ROWS: tuple[tuple[Any, ...], ...] = (
+    ("row_scale", "one row times a", "weights", "factor", _scale("weight", dim=0, output_dim=1)),
+    ("row_shift", "one row plus c", "weights", "number", _shift("weight", dim=0)),
+    ("matrix_scale", "all rows times a", "weights", "factor", _scale("weight")),
+    ("matrix_shift", "all rows plus c", "weights", "number", _shift("weight")),
+    ("matrix_vector", "all rows plus one vector", "weights", "number", _add_vector),
+    ("example_scale", "one example times a", "inputs", "factor", _scale("batch", dim=0, output_dim=0)),
+    ("example_shift", "one example plus c", "inputs", "number", _shift("batch", dim=0)),
+    ("batch_scale", "batch times a", "inputs", "factor", _scale("batch")),
+    ("batch_shift", "batch plus c", "inputs", "number", _shift("batch")),
+    ("feature_scale", "one feature times a", "inputs", "factor", _scale("batch", dim=1, along=False)),
+    ("feature_shift", "one feature plus c", "inputs", "number", _shift("batch", dim=1)),
+    ("dataset_scale", "data set times a", "inputs", "factor", _scale("dataset", "batch")),
+    ("dataset_shift", "data set plus c", "inputs", "number", _shift("dataset", "batch")),
+    ("order", "order of examples", "circumstances", "none", _rotate),
+    ("company", "other examples", "circumstances", "none", _replace_batch_mates),
+    ("mode", "training or inference", "circumstances", "none", _switch_mode),
 )
+#: In the order of the matrix's columns. In the labels, a and c are any positive factor and any number.
+TRANSFORMATIONS: tuple[Transformation, ...] = tuple(Transformation(*row) for row in _ROWS)
 
 #: Features, units (which group norm divides into two), examples of a batch and of the data set.
 FEATURES, UNITS, BATCH, DATASET = 10, 6, 7, 40

@@ -29,7 +29,7 @@ found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] in blocked else found(name, *a)
 sys.meta_path.insert(0, Blocker())
 from cosnorm import experiments
-experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=folder)
+experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=folder, progress=True)
 """
 #: Starts the command line with epochs that last at least a tenth of a second, and a line about each.
 SLOW = """
