@@ -48,7 +48,7 @@ class Receipt:
         """The comparison in one or two sentences."""
         total = self.record.settings["test_examples"]
         if self.score is None:
-            return f"The run diverged in epoch {self.record.final['diverged_epoch']}."
+            return f"{self.record.name} diverged in epoch {self.record.final['diverged_epoch']}."
         text = f"{self.record.name}: {self.score:.1f} test errors of {total}."
         if self.differing:
             return f"{text} Its settings differ from the stored runs' ({', '.join(self.differing)})."

@@ -53,7 +53,7 @@ def test_other_settings_are_named_and_not_compared(folder: Path) -> None:
 def test_a_diverged_run_is_said_to_be_one(folder: Path) -> None:
     found = receipt(make_record("cosine", 0, [150], epochs=2), folder)
     assert found.score is None
-    assert found.verdict == "The run diverged in epoch 2."
+    assert found.verdict == f"{found.record.name} diverged in epoch 2."
 
 
 def test_the_fingerprint_holds_what_matters(folder: Path) -> None:
