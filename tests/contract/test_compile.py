@@ -21,8 +21,6 @@ COMPILER = next(filter(None, map(shutil.which, ("g++", "c++", "clang++"))), None
 #: One geometry of each number of dimensions, without and with everything: tracing takes a second a case.
 TRACED = "(linear|conv1d-grouped|conv2d|conv3d)-(plain|centered-constant)"
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:

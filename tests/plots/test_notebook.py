@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 CELLS = (
@@ -26,7 +25,6 @@ def execute(folder: Path) -> list[list[str]]:
     ]
 
 
-@pytest.mark.slow
 def test_execution_repeats_every_figure(tmp_path: Path) -> None:
     one, two = execute(tmp_path), execute(tmp_path)
     assert [len(figures) for figures in one] == [0, 1, 1]

@@ -327,7 +327,6 @@ def test_forward_and_reverse_mode_agree() -> None:
     torch.testing.assert_close(jacfwd(output)(weight), jacrev(output)(weight))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("gain", [1.0, "learnable"])
 def test_one_compiled_graph(gain: Any) -> None:
     torch._dynamo.reset()
