@@ -10,7 +10,7 @@ from synthetic import record_of
 
 from cosnorm import evidence, experiments, record
 from cosnorm.experiments import runner, sharing
-from cosnorm.experiments.registry import tail
+from cosnorm.experiments.experiment import tail
 from cosnorm.experiments.sharing import Place, find, home, needed, places, served, view
 from cosnorm.record import Record, RecordError, read, write
 from cosnorm.training import Curves
