@@ -524,9 +524,8 @@ class _Driver:
         if self.folder is not None and not present:
             record.write(result, self.folder)
         for run in runs:
-            place = Place(self.planned.experiment.name, self.planned.scale, run[0])
             seen = present[first] if present else result
-            self.results[run] = view(seen, place, self.planned.replica(*run).epochs)
+            self.results[run] = view(seen, self.planned.place(run[0]), self.planned.replica(*run).epochs)
             self._tell(run, bool(present))
 
     def _end(self, reference: Any, task: Task) -> None:
