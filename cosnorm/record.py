@@ -222,8 +222,8 @@ def read(path: Path | str) -> Record:
 def pack(folder: Path | str = PACKAGE_RECORDS, scale: str = PACKED_SCALE) -> list[Path]:
     """Put all records of each experiment at a scale into one file; returns the files that were written.
 
-    The records' own files are removed. Records that the file already holds stay, unless a record of the same name has its own file. If a record
-    is damaged or the file cannot be written, nothing of that experiment is removed.
+    The records' own files are removed. Records that the shared file already holds stay, unless a record of
+    the same name has its own file. If a record is damaged or the file cannot be written, nothing is removed.
     """
     written: list[Path] = []
     for place in sorted(path for path in Path(folder).glob(f"*/{scale}") if path.is_dir()):
