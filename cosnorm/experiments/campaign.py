@@ -37,21 +37,14 @@ _FIRST = (0, 1, 2)
 _MORE = (3, 4)
 _FIVE = (0, 1, 2, 3, 4)
 #: The techniques whose learning rates are searched first, and the others of `relatives`.
-_SEARCHED_FIRST = ("none", "cosine", "batch", "weight", "max_norm", "centered", "layer", "cosine_affine")
+_SEARCHED_FIRST = (*COMPARED, "cosine_affine")
 _SEARCHED_THEN = (
-    "weight-biased",
-    "weight_learned",
-    "weight_decay",
-    "scaling",
-    "mean_only_batch",
-    "cosine_mean_only",
-    "early_batch",
-    "layer_simple",
-    "detach",
-    "adanorm",
-    "propagation",
-    "online",
+    *("weight-biased", "weight_learned", "weight_decay", "scaling", "mean_only_batch", "cosine_mean_only"),
+    *("early_batch", "layer_simple", "detach", "adanorm", "propagation", "online"),
 )
+_DROPOUT = ("none-dropout", "none-dropout-scaled", "cosine-dropout")
+#: The network with three layers is the one of `mnist`.
+_DEPTHS = ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers")
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,7 @@ _PAPER = (
             Part("rates", "short", _at(_SEARCHED_THEN), _FIRST),
             Part("relatives", "short", ("*",), _FIVE),
             Part("magnitude", "short", ("*",), tuple(range(7))),
-            Part("noise", "short", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _FIRST),
+            Part("noise", "short", _DROPOUT, _FIRST),
             Part("ambiguity", "short", ("none", "none-unbiased", "max_norm", "max_norm-unbiased"), _FIRST),
         ),
     ),
@@ -124,11 +117,7 @@ _PAPER = (
     Stage(
         3,
         "dropout and depth at the paper's length",
-        (
-            Part("noise", "paper", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _FIRST),
-            # The network with three layers is the one of `mnist`.
-            Part("depth", "paper", ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers"), _FIRST),
-        ),
+        (Part("noise", "paper", _DROPOUT, _FIRST), Part("depth", "paper", _DEPTHS, _FIRST)),
     ),
     Stage(
         4,
@@ -136,8 +125,8 @@ _PAPER = (
         (
             Part("mnist", "paper", COMPARED, _MORE),
             Part("newsgroups", "paper", COMPARED, _MORE),
-            Part("noise", "paper", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _MORE),
-            Part("depth", "paper", ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers"), _MORE),
+            Part("noise", "paper", _DROPOUT, _MORE),
+            Part("depth", "paper", _DEPTHS, _MORE),
         ),
     ),
     Stage(
@@ -153,11 +142,7 @@ _PAPER = (
             Part("cifar100", "short", ("*",), _FIRST),
         ),
     ),
-    Stage(
-        6,
-        "batches of one example",
-        (Part("noise", "short", ("cosine-batch-1",), _FIRST),),
-    ),
+    Stage(6, "batches of one example", (Part("noise", "short", ("cosine-batch-1",), _FIRST),)),
 )
 
 #: What the plan of the paper's scale still lacks, by stage, because no experiment offers it.
@@ -252,18 +237,14 @@ class Campaign:
         self.speeds = _Speeds(self.records, self.device)
 
     def _jobs(self, experiments: Collection[str] | None) -> list[Job]:
-        every = [
-            Job(stage.number, place, seed)
-            for stage in self.stages
-            for part in stage.parts
-            for place, seed in part.runs()
-        ]
+        runs = ((stage.number, run) for stage in self.stages for part in stage.parts for run in part.runs())
+        every = [Job(number, place, seed) for number, (place, seed) in runs]
         unique = {(job.place, job.seed): job for job in reversed(every)}
         jobs = list(reversed(unique.values()))
-        return jobs if experiments is None else self._read(jobs, experiments)
+        return jobs if experiments is None else self._read_by(jobs, experiments)
 
-    def _read(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
-        # The runs of these experiments, and those of others that they read in place of their own.
+    def _read_by(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
+        # The jobs of these experiments, and those of others that they read in place of their own.
         own = {(job.place, job.seed) for job in jobs if job.place.experiment in experiments}
         scales = {place[:2] for place, _ in own}
         planned = {experiment for experiment, _ in scales}

@@ -40,12 +40,11 @@ REPORT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 #: Seconds to wait for a head node to answer. Ray itself would wait for minutes and end the process.
 CONNECT_SECONDS = 10.0
-#: Ray reads these when it is imported: no usage statistics; no messages about lost workers, which the sweep
-#: reports itself; no warning about a new default for tasks without a GPU.
+#: Ray reads these when it is imported.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # the sweep itself reports lost workers
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about a new default for tasks without a GPU
 }
 #: Makes Ray listen on 127.0.0.1 only, on every system.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -330,22 +329,15 @@ def split(
     """Group runs into tasks; on a GPU a task holds runs that can be stacked: only seed and rate differ."""
     on_gpu = resources.device == "cuda"
     size = min(group or LARGEST_STACK, LARGEST_STACK) if on_gpu else group or 1
+    name, scale, device = planned.experiment.name, planned.scale, resources.device
     alike: dict[object, list[Run]] = {}
     for run in missing:
         replica = dataclasses.replace(planned.replica(*run), seed=0, learning_rate=1.0)
         alike.setdefault(replica if on_gpu else None, []).append(run)
     groups = [runs[begin : begin + size] for runs in alike.values() for begin in range(0, len(runs), size)]
+    rest = (resources.cpus, checkpoints, checkpoint_every)
     return [
-        Task(
-            number,
-            planned.experiment.name,
-            planned.scale,
-            resources.device,
-            {run: planned.replica(*run) for run in runs},
-            resources.cpus,
-            checkpoints,
-            checkpoint_every,
-        )
+        Task(number, name, scale, device, {run: planned.replica(*run) for run in runs}, *rest)
         for number, runs in enumerate(groups, first)
     ]
 
@@ -384,10 +376,8 @@ def _plan_of(task: Task) -> Plan:
                 f"the experiment {task.experiment} has other settings on this node than where the sweep was "
                 "started; install the same code on every node, and start its `ray start` again"
             )
-    device = resolve_device(task.device)
-    planned = Plan(
-        experiment, task.scale, tuple(dict.fromkeys(techniques)), tuple(dict.fromkeys(seeds)), device
-    )
+    once = (tuple(dict.fromkeys(techniques)), tuple(dict.fromkeys(seeds)))
+    planned = Plan(experiment, task.scale, *once, resolve_device(task.device))
     planned.fix(task.replicas)
     return planned
 

@@ -103,24 +103,14 @@ class Needed:
     identity: str
     folder: Path | str | None  # the records that are read first where records choose the learning rate
 
-    def holds(self, found: Record) -> bool:
-        """Whether a record is of this run, whatever was observed."""
+    def serves(self, found: Record) -> bool:
+        """Whether a record is of this run, is as long, and has everything that is to be observed."""
         return (
             identity(found.settings, found.seed) == self.identity
             and found.settings["epochs"] >= self.replica.epochs
-        )
-
-    def serves(self, found: Record) -> bool:
-        """Whether a record is of this run and has everything that is to be observed."""
-        return (
-            self.holds(found)
             and set(self.replica.observe) <= set(found.settings.get("observed") or ())
             and self.replica.error_steps in (None, found.settings.get("error_steps"))
         )
-
-    def differing(self, found: Record) -> list[str]:
-        """The settings in which a record differs from this run."""
-        return [key for key, value in self.settings.items() if found.settings.get(key) != value]
 
 
 def needed_of(
@@ -133,17 +123,13 @@ def needed_of(
     """The run of a competitor; ValueError while no record chooses its learning rate."""
     if replica is None:
         replica = experiment.replica(place.technique, place.scale, seed, records=folder)
-    settings, _ = settings_and_key(experiment, place.scale, replica)
+    settings, _ = settings_and_key(experiment, place.scale, replace(replica, seed=0))
     return Needed(place, seed, replica, settings, identity(settings, seed), folder)
 
 
-def settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
-    """The settings of a run as they stand in a record, and its identity with seed 0."""
-    return _settings_and_key(experiment, scale, replace(replica, seed=0))
-
-
 @lru_cache(maxsize=_CACHED)
-def _settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
+def settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
+    """The settings of a run with seed 0, as they stand in a record, and its identity."""
     settings = settings_of(experiment, scale, replica)
     return settings, identity(settings, 0)
 
@@ -213,7 +199,6 @@ def _dropout_scaled(replica: Replica) -> str | None:
 
 
 def _held_out(scale: Scale) -> str | None:
-    # See cosnorm.data.Dataset.hold_out.
     if not scale.validation:
         return None
     if data.preparation(scale.dataset):  # documents are sorted by class, so the last ones share one class

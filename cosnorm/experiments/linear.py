@@ -120,7 +120,10 @@ class LinearFitter:
         begin = time.perf_counter()
         classifier = CLASSIFIERS[technique]
         inputs, targets = _matrix(dataset.train_inputs), dataset.train_targets
-        errors = [_validated(classifier.make(value), inputs, targets, seed) for value in classifier.values]
+        errors = [
+            _cross_validation_errors(classifier.make(value), inputs, targets, seed)
+            for value in classifier.values
+        ]
         best = classifier.values[int(np.argmin(errors))]
         fitted = classifier.make(best).fit(inputs, targets)
         tested = _matrix(dataset.test_inputs)
@@ -134,8 +137,7 @@ class LinearFitter:
         )
 
 
-def _validated(classifier: Any, inputs: Any, targets: np.ndarray, seed: int) -> int:
-    # Errors on the held-out documents, over all folds.
+def _cross_validation_errors(classifier: Any, inputs: Any, targets: np.ndarray, seed: int) -> int:
     from sklearn.model_selection import StratifiedKFold
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(inputs, targets)

@@ -291,7 +291,7 @@ class Runner(Hooks):
         try:
             with _threads(threads):
                 if self.planned.experiment.fitter is not None:
-                    self._fit(self.planned.experiment.fitter, replicas)
+                    self._fit_models(self.planned.experiment.fitter, replicas)
                 else:
                     train_with(self, replicas, self.dataset, device=self.planned.device, parallel=parallel)
         finally:
@@ -301,8 +301,7 @@ class Runner(Hooks):
             self._checkpoints.clear()
             self._contributions.clear()
 
-    def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
-        # The runs that the engine does not train, one after the other.
+    def _fit_models(self, fitter: Fitter, replicas: list[Replica]) -> None:
         for index, run in enumerate(self.missing):
             ((technique, seed),) = self.home(run).runs
             if self.start(index):
@@ -484,9 +483,10 @@ def _needed(planned: Plan, run: tuple[str, int]) -> Needed:
 
 def _check_free(wanted: Needed, path: Path) -> None:
     if record.exists(path):
-        differing = ", ".join(wanted.differing(read(path)))
+        settings = read(path).settings
+        differing = [key for key, value in wanted.settings.items() if settings.get(key) != value]
         raise record.RecordError(
-            f"{path} was made with another {differing} than the experiment has now. "
+            f"{path} was made with another {', '.join(differing)} than the experiment has now. "
             "To make the run again, add --supersede (supersede=True in Python): the old record then moves to "
             f"the folder {SUPERSEDED!r}. To leave it where it is, choose another folder with --records "
             "(records= in Python)"

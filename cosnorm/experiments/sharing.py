@@ -108,17 +108,13 @@ class Shelf:
 
 
 def _key(place: Place, replica: Replica) -> str:
-    # The identity of a run but for its seed.
-    return settings_and_key(get(place.experiment), place.scale, replica)[1]
+    return settings_and_key(get(place.experiment), place.scale, replace(replica, seed=0))[1]
 
 
 def _covers(one: Replica, other: Replica) -> bool:
-    # Whether a run is as long as another one with the same identity, and observes all that it observes.
-    return (
-        one.epochs >= other.epochs
-        and set(other.observe) <= set(one.observe)
-        and other.error_steps in (None, one.error_steps)
-    )
+    # Of two runs with one identity: whether the first is as long and observes everything.
+    observed = set(other.observe) <= set(one.observe) and other.error_steps in (None, one.error_steps)
+    return one.epochs >= other.epochs and observed
 
 
 def _alike(wanted: Needed) -> list[_Known]:
