@@ -103,11 +103,15 @@ class Needed:
     identity: str
     folder: Path | str | None  # the records that are read first where records choose the learning rate
 
+    def holds(self, found: Record) -> bool:
+        """Whether a record is of this run, whatever was observed."""
+        long = found.settings["epochs"] >= self.replica.epochs
+        return long and identity(found.settings, found.seed) == self.identity
+
     def serves(self, found: Record) -> bool:
-        """Whether a record is of this run, is as long, and has everything that is to be observed."""
+        """Whether a record is of this run and has everything that is to be observed."""
         return (
-            identity(found.settings, found.seed) == self.identity
-            and found.settings["epochs"] >= self.replica.epochs
+            self.holds(found)
             and set(self.replica.observe) <= set(found.settings.get("observed") or ())
             and self.replica.error_steps in (None, found.settings.get("error_steps"))
         )
