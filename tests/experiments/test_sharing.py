@@ -37,6 +37,8 @@ def test_the_network_of_three_layers_is_that_of_mnist() -> None:
     assert home(wanted) == MNIST
     assert places(wanted)[:2] == [DEPTH, MNIST]
     assert DEPTH in served(MNIST)
+    names = (("mnist", "cosine"), ("preactivation", "cosine"), ("depth", "cosine-3-layers"))
+    assert len({needed(Place(name, "paper", technique), 0).identity for name, technique in names}) == 1
 
 
 def test_a_shorter_run_is_served_by_a_longer_one_and_never_the_other_way_round() -> None:
