@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, even if the process is killed or the power fails."""
+"""Files that are either complete or absent, even if the process is killed or the power fails."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name when the block ends without an error.
-
-    The folder is made if there is none. Raises :class:`OSError` if the folder or the file cannot be written.
-    """
+    """Open a file for writing that appears under its name when the block ends without an error."""
     temporary = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -40,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system allows a folder to be opened."""
+    # Makes the rename survive a power cut, where the system allows a folder to be opened.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

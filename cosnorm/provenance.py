@@ -18,13 +18,7 @@ import cosnorm
 
 
 def environment(device: torch.device | str) -> dict[str, Any]:
-    """Everything about this process that may change a result, JSON-ready and free of local paths.
-
-    Parameters
-    ----------
-    device
-        The device that trains; named in words under ``"device_name"``.
-    """
+    """Everything about this process that may change a result, JSON-ready and free of local paths."""
     place = torch.device(device)
     commit, dirty = _commit()
     return {
@@ -60,10 +54,10 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> tuple[int | None, str]:
-    """Most bytes held so far and what they count: CUDA allocations, or this process's resident memory.
+    """Peak memory in bytes and its kind: CUDA allocations, or this process's resident memory.
 
-    The first is reset by :func:`torch.cuda.reset_peak_memory_stats`, the second never is. ``None``
-    where the system does not tell.
+    :func:`torch.cuda.reset_peak_memory_stats` resets the first; the second is never reset, and ``None`` where
+    the system does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), "CUDA memory allocated"
@@ -78,12 +72,9 @@ def peak_memory(device: torch.device) -> tuple[int | None, str]:
 
 @functools.cache
 def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the package runs from and whether its code was changed since.
-
-    Only where the package lies at the top of a git checkout: one installed into an environment that
-    happens to be inside some repository was not made from that repository's commit. Asked once a
-    process, as what runs is what was imported, whatever is committed meanwhile.
-    """
+    # The commit that the package runs from and whether its code was changed since. Only if the package lies
+    # at the top of a git checkout: an environment inside some other repository says nothing about it.
+    # Cached, because what runs is what was imported, whatever is committed later.
     package = Path(cosnorm.__file__).resolve().parent
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != package.parent:

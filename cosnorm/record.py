@@ -2,7 +2,7 @@
 
 A record is a file, ``experiment/scale/technique-seedK.json``. The smoke records that come with the package
 are no evidence, so those of one experiment share one file, ``experiment/smoke.json``, a list of records.
-Functions take such a record by the path that it would have as a file of its own.
+Functions refer to such a record by the path that it would have as a separate file.
 """
 
 from __future__ import annotations
@@ -28,44 +28,27 @@ PACKAGE_RECORDS = Path(__file__).resolve().parent / "records"
 #: The scale whose records share one file per experiment in the package.
 PACKED_SCALE = "smoke"
 
-#: Name and version of the format. A change that older readers would misread raises the version.
+#: Name and version of the format; a change that older readers would misread increases the version.
 FORMAT = "cosnorm record"
 SCHEMA = 1
 
 _CURVES = ("train_loss", "train_error", "test_loss", "test_error")
-_FINAL = (
-    "tail",
-    "test_error_mean",
-    "test_error_variance",
-    "test_error_min",
-    "test_error_last",
-    "diverged_epoch",
-)
-_SETTINGS = (
-    "dataset",
-    "sizes",
-    "learning_rate",
-    "batch_size",
-    "epochs",
-    "tail",
-    "train_examples",
-    "test_examples",
-)
-_COST = ("seconds", "peak_memory_bytes", "peak_memory_of")
-_PROVENANCE = (
-    "cosnorm",
-    "commit",
-    "modified",
-    "date",
-    "device",
-    "device_name",
-    "torch",
-    "python",
-    "numpy",
-    "threads",
-    "dataset_sha256",
-    "command",
-)
+_TEST_ERRORS = ("test_error_mean", "test_error_variance", "test_error_min", "test_error_last")
+_FINAL = ("tail", *_TEST_ERRORS, "diverged_epoch")
+#: The names that each section must have.
+_SECTIONS = {
+    "settings": (
+        *("dataset", "sizes", "learning_rate", "batch_size", "epochs", "tail"),
+        *("train_examples", "test_examples"),
+    ),
+    "curves": _CURVES,
+    "final": _FINAL,
+    "cost": ("seconds", "peak_memory_bytes", "peak_memory_of"),
+    "provenance": (
+        *("cosnorm", "commit", "modified", "date", "device", "device_name"),
+        *("torch", "python", "numpy", "threads", "dataset_sha256", "command"),
+    ),
+}
 #: Bytes that must be free before a run starts; a record of 200 epochs takes about 10 000.
 _ROOM = 1_000_000
 
@@ -76,7 +59,7 @@ class RecordError(RuntimeError):
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run: what was asked, what was seen, what it cost and where it was made.
+    """A finished run: its settings, results, cost and provenance.
 
     Attributes
     ----------
@@ -85,21 +68,21 @@ class Record:
     settings
         Every setting of the run: dataset, sizes, learning rate, and so on.
     curves
-        ``train_loss``, ``train_error``, ``test_loss``, ``test_error``: one entry an epoch; losses in
-        nats to five significant digits, errors as counts of misclassified examples. After them what
-        the run's observers saw, likewise one entry an epoch.
+        ``train_loss``, ``train_error``, ``test_loss``, ``test_error``: one entry per epoch; losses in
+        nats to five significant digits, errors as counts of misclassified examples. Then the observations
+        of the run's observers, likewise one entry per epoch.
     final
         ``test_error_mean`` and ``test_error_variance`` (divisor n - 1) over the last ``tail`` epochs,
         ``test_error_min``, ``test_error_last``; all ``None`` if the run diverged, in ``diverged_epoch``.
     cost
-        ``seconds`` of wall time, ``peak_memory_bytes`` and in words what memory that is.
+        ``seconds`` of wall time, ``peak_memory_bytes`` and the kind of memory that this counts.
     provenance
-        Package version and commit, dataset checksum, device, library versions, date, command. A resumed run
-        may have been made by several: ``contributions`` holds one entry for each, in the order of their
-        epochs (it is missing in records made before it was introduced).
+        Package version and commit, dataset checksum, device, library versions, date, command. For a run that
+        was resumed, ``contributions`` has one entry for each part, in the order of the epochs (it is missing
+        in records made before it was introduced).
     stored
-        Name of the record in whose file the run lies. It differs from :attr:`name` where an experiment
-        shares the run of another one, see ``cosnorm.experiments.sharing``. It is not written to the file.
+        Name of the record in whose file the run lies. It differs from :attr:`name` if another experiment
+        shares its run, see ``cosnorm.experiments.sharing``. It is not written to the file.
     """
 
     experiment: str
@@ -130,7 +113,7 @@ class Record:
 def summarize(test_error: Sequence[int], tail: int, diverged_epoch: int | None) -> dict[str, Any]:
     """The final figures of a run; see ``final`` of :class:`Record`.
 
-    A diverged run has none: the mean of the epochs before would flatter it.
+    A diverged run has none, because the mean of its earlier epochs would flatter it.
     """
     final: dict[str, Any] = dict.fromkeys(_FINAL)
     final.update(tail=tail, diverged_epoch=diverged_epoch)
@@ -144,7 +127,7 @@ def summarize(test_error: Sequence[int], tail: int, diverged_epoch: int | None) 
 
 
 def significant(value: float, digits: int = 5) -> float:
-    """``value`` rounded to so many significant digits.
+    """``value`` rounded to a number of significant digits.
 
     Examples
     --------
@@ -160,13 +143,7 @@ def path_of(folder: Path | str, experiment: str, scale: str, technique: str, see
 
 
 def prepare_folder(folder: Path | str) -> Path:
-    """Make the folder and see that a record can be written there, before hours of training.
-
-    Raises
-    ------
-    RecordError
-        If it cannot be made or written to, or the disk is full.
-    """
+    """Make the folder and check that a record can be written there, before hours of training."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,14 +166,9 @@ def prepare_folder(folder: Path | str) -> Path:
 
 
 def write(record: Record, folder: Path | str) -> Path:
-    """Write a record so that its file is either complete or not there, even if the process is killed.
+    """Write a record so that its file is either complete or absent, even if the process is killed.
 
-    Raises
-    ------
-    ValueError
-        If the record is a view of another one: what is stored already is not stored again.
-    RecordError
-        If the file cannot be written; no half-written file is left under the record's name.
+    A view of another record is refused with ValueError, because its run is stored already.
     """
     if record.stored != record.name:
         raise ValueError(f"{record.name} is a view of the record {record.stored}, which holds its run")
@@ -210,19 +182,13 @@ def write(record: Record, folder: Path | str) -> Path:
 
 
 def read(path: Path | str) -> Record:
-    """Read and check one record.
-
-    Parameters
-    ----------
-    path
-        As from :func:`path_of`. If there is no such file, the record is taken from the file that holds all
-        records of its experiment and scale.
+    """Read and check one record, from its own file or the one that all of its experiment and scale share.
 
     Raises
     ------
     RecordError
-        If the file cannot be read, is not a record, was damaged or edited, comes from a newer
-        version of the package, or lies under a name that is not its own.
+        If the file cannot be read, is not a record, was damaged or edited, comes from a newer version of the
+        package, or was renamed.
     """
     path = Path(path)
     content = _packed(pack_of(path)).get(path.stem) if file_of(path) != path else _parse(path)
@@ -240,7 +206,7 @@ def read(path: Path | str) -> Record:
         if content.pop("sha256", None) != _digest(content):  # refuses 1e999, which Python reads as infinity
             raise ValueError("its checksum does not match its content")
         fields = {name: value for name, value in content.items() if name not in ("format", "schema")}
-        record = Record(**fields)  # a file cannot say where it is stored
+        record = Record(**fields)
         _check(record)
     except (TypeError, ValueError, KeyError) as error:
         raise _broken(path, str(error)) from error
@@ -254,19 +220,10 @@ def read(path: Path | str) -> Record:
 
 
 def pack(folder: Path | str = PACKAGE_RECORDS, scale: str = PACKED_SCALE) -> list[Path]:
-    """Put all records of each experiment at a scale into one file, and remove their own files.
+    """Put all records of each experiment at a scale into one file; returns the files that were written.
 
-    Records that such a file holds already stay, unless a record of the same name has a file of its own.
-
-    Returns
-    -------
-    list of Path
-        The files that were written.
-
-    Raises
-    ------
-    RecordError
-        If a record is damaged or a file cannot be written; then nothing of that experiment was removed.
+    The records' own files are removed. Records that the shared file already holds stay, unless a record of
+    the same name has its own file. If a record is damaged or the file cannot be written, nothing is removed.
     """
     written: list[Path] = []
     for place in sorted(path for path in Path(folder).glob(f"*/{scale}") if path.is_dir()):
@@ -325,7 +282,7 @@ def listed(folder: Path | str, experiment: str, scale: str) -> list[Path]:
 def matching(folder: Path | str, pattern: str) -> list[Path]:
     """The files below a folder that match a pattern such as ``"mnist/*/*.json"``, sorted.
 
-    Records that share a file count by the paths that they would have as files of their own.
+    Records in a shared file have the paths that they would have as separate files.
     """
     folder, parts = Path(folder), len(Path(pattern).parts)
     shared = [path for path in folder.glob(f"*/{PACKED_SCALE}.json") if path.is_file()]
@@ -340,14 +297,14 @@ def matching(folder: Path | str, pattern: str) -> list[Path]:
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a record's own file, or those that it would have there."""
+    """The bytes that a record has, or would have, in its own file."""
     if file_of(path) == path:
         return path.read_bytes()
     return _text(_packed(pack_of(path))[path.stem]).encode()
 
 
 def _packed(path: Path) -> dict[str, dict[str, Any]]:
-    """What a shared file holds, by the names that the files of the records would have."""
+    # By the names that separate files of the records would have.
     try:
         state = path.stat()
     except OSError as error:
@@ -382,7 +339,7 @@ def _encode(record: Record) -> str:
 
 
 def _text(content: dict[str, Any]) -> str:
-    """JSON with one line per section, so that a difference between two records can be read."""
+    # One line per section, so that a diff of two records is readable.
     lines = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in content.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -394,14 +351,7 @@ def _digest(content: dict[str, Any]) -> str:
 
 def _check(record: Record) -> None:
     """Raise ValueError unless a record is complete and its final figures follow from its curves."""
-    sections = {
-        "settings": _SETTINGS,
-        "curves": _CURVES,
-        "final": _FINAL,
-        "cost": _COST,
-        "provenance": _PROVENANCE,
-    }
-    for section, names in sections.items():
+    for section, names in _SECTIONS.items():
         if not isinstance(getattr(record, section), dict):
             raise ValueError(f"{section} should hold values by name")
         missing = [name for name in names if name not in getattr(record, section)]

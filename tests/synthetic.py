@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,15 @@ def make_record(
             "command": "none",
         },
     )
+
+
+def repeatable(record: Record) -> dict[str, Any]:
+    """All of a record except its cost and its dates, which differ from run to run."""
+    content = asdict(record)
+    del content["cost"], content["provenance"]["date"]
+    for part in content["provenance"].get("contributions", ()):
+        del part["date"]
+    return content
 
 
 def record_of(

@@ -23,7 +23,7 @@ from cosnorm.evidence.statistics import (
     score,
 )
 from cosnorm.experiments import Experiment, Printed
-from cosnorm.experiments.registry import PRINTED_TAIL
+from cosnorm.experiments.experiment import PRINTED_TAIL
 from cosnorm.record import Record
 
 

@@ -1,7 +1,6 @@
 """What the paper leaves open: do other readings change the ranking on MNIST, CIFAR-10 and 20 Newsgroups?
 
-Each competitor is one of ``mnist`` with one thing read otherwise, and is compared with the competitor as we
-read it.
+Each competitor is one of ``mnist`` with one thing read differently, and is compared with our reading.
 
 ====================  ==================================================================================
 name ends in          reading
@@ -18,11 +17,10 @@ name ends in          reading
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from cosnorm.experiments.experiment import Experiment, Scale, Technique
+from cosnorm.experiments.experiment import Experiment, Technique
 from cosnorm.experiments.paper import CIFAR10, IMAGE_RATES, MNIST, NEWSGROUPS, NOISE, STILL
 
 #: The techniques of Tables 1 and 3.
@@ -37,7 +35,6 @@ _OURS = MNIST.techniques
 
 
 def _read(norm: str, what: str, **settings: Any) -> dict[str, Technique]:
-    """A technique of ``mnist`` with one reading changed."""
     plain = _OURS[norm]
     return {
         f"{norm}-{what}": replace(plain, norm=norm, settings={**plain.settings, **settings}, against=norm)
@@ -45,7 +42,6 @@ def _read(norm: str, what: str, **settings: Any) -> dict[str, Technique]:
 
 
 def _dropped(norm: str) -> dict[str, Technique]:
-    """A technique with dropout, in both readings of the rates."""
     ours = NOISE.techniques[f"{norm}-dropout"]
     literal = replace(ours, settings={"dropout": DROPOUT}, against=f"{norm}-dropout")
     return {f"{norm}-dropout": replace(ours, against=norm), f"{norm}-dropout-literal": literal}
@@ -66,12 +62,6 @@ def _competitors() -> dict[str, Technique]:
 
 TECHNIQUES = _competitors()
 
-
-def _smoke_rates() -> Mapping[str, float]:
-    rates = MNIST.scales["smoke"].rates
-    return {name: rates[technique.norm or name] for name, technique in TECHNIQUES.items()}
-
-
 AMBIGUITY = replace(
     MNIST,
     name="ambiguity",
@@ -82,7 +72,7 @@ AMBIGUITY = replace(
             MNIST.scales["smoke"],
             epochs=8,
             seeds=2,
-            rates=_smoke_rates(),
+            rates={name: MNIST.scales["smoke"].rates[t.norm or name] for name, t in TECHNIQUES.items()},
             note="scikit-learn's 8x8 digits and a small network, each technique's rate in `mnist` for all "
             "its readings: for seeing the code work, no evidence for a ranking.",
         ),
@@ -105,8 +95,7 @@ AMBIGUITY = replace(
 
 # -- The convolutional network ----------------------------------------------------------------------------
 
-# Each competitor is one of ``cifar10``, images not distorted, with one thing read
-# otherwise.
+# Each competitor is one of ``cifar10`` on undistorted images, with one thing read differently.
 #
 # ==================  =====================================================================================
 # name ends in        reading
@@ -126,19 +115,12 @@ _IMAGE_READINGS: dict[str, dict[str, Any]] = {
     "small-batch": {"batch_size": 64},
 }
 
-_IMAGE_PAPER_RATES = {norm: CIFAR10.techniques[norm].learning_rate for norm in IMAGE_NORMS}
-
-
-def _image_competitors() -> dict[str, Technique]:
-    found = {norm: Technique(_IMAGE_PAPER_RATES[norm], "paper") for norm in IMAGE_NORMS}
-    for what, settings in _IMAGE_READINGS.items():
-        for norm in IMAGE_NORMS:
-            rate = _IMAGE_PAPER_RATES[norm]
-            found[f"{norm}-{what}"] = Technique(rate, "paper", norm, settings, against=norm)
-    return found
-
-
-_IMAGE_TECHNIQUES = _image_competitors()
+_IMAGE_TECHNIQUES = {norm: Technique(CIFAR10.techniques[norm].learning_rate, "paper") for norm in IMAGE_NORMS}
+_IMAGE_TECHNIQUES |= {
+    f"{norm}-{what}": replace(_IMAGE_TECHNIQUES[norm], norm=norm, settings=settings, against=norm)
+    for what, settings in _IMAGE_READINGS.items()
+    for norm in IMAGE_NORMS
+}
 
 AMBIGUITY_IMAGES = replace(
     CIFAR10,
@@ -177,14 +159,13 @@ AMBIGUITY_IMAGES = replace(
 
 # -- The text ---------------------------------------------------------------------------------------------
 
-# Each experiment is ``newsgroups`` with one setting of the preparation changed, and is
-# read beside it. With our preparation every feature is divided by its largest value, so that another formula
-# for the inverse document frequency would cancel; what is left to try is the words that count, the term
-# frequency and the documents' length.
+# Each experiment is ``newsgroups`` with one setting of the preparation changed. Our preparation divides every
+# feature by its largest value, so that another formula for the inverse document frequency would cancel. The
+# vocabulary, the term frequency and the documents' length remain.
 
 
 class Reading(NamedTuple):
-    """One other preparation, and how many words of each dataset it leaves."""
+    """Another preparation, and the number of words that it leaves of each dataset."""
 
     words: str
     preparation: dict[str, Any]
@@ -206,24 +187,22 @@ TEXT_READINGS = {
 }
 
 
-def _text_scale(scale: Scale, reading: Reading) -> Scale:
-    return replace(
-        scale,
-        sizes=(reading.features[scale.dataset], *scale.sizes[1:]),
-        rates={norm: rate for norm, rate in scale.rates.items() if norm in NORMS},
-        preparation=reading.preparation,
-        note=f"As `newsgroups` at this scale, but {reading.words}. {scale.note}",
-    )
-
-
 def _text_experiment(name: str, reading: Reading) -> Experiment:
-    base = NEWSGROUPS
     return replace(
-        base,
+        NEWSGROUPS,
         name=f"ambiguity_text_{name}",
         title=f"Test errors on 20 Newsgroups with {reading.words}",
-        techniques={norm: base.techniques[norm] for norm in NORMS},
-        scales={key: _text_scale(scale, reading) for key, scale in base.scales.items()},
+        techniques={norm: NEWSGROUPS.techniques[norm] for norm in NORMS},
+        scales={
+            key: replace(
+                scale,
+                sizes=(reading.features[scale.dataset], *scale.sizes[1:]),
+                rates={norm: rate for norm, rate in scale.rates.items() if norm in NORMS},
+                preparation=reading.preparation,
+                note=f"As `newsgroups` at this scale, but {reading.words}. {scale.note}",
+            )
+            for key, scale in NEWSGROUPS.scales.items()
+        },
     )
 
 

@@ -1,7 +1,7 @@
-"""The plan of ``cosnorm reproduce``: which runs repeat the paper, in which order, and what each costs here.
+"""The plan of ``cosnorm reproduce``: the runs that repeat the paper, their order, and their cost.
 
-Stages come in the order of what they decide for what they cost. Within a part all techniques of one seed come
-before the next seed, so that wherever the work stops, the runs that exist can be compared.
+Stages that decide the most for their cost come first. Within a part all techniques of one seed come before
+the next seed, so that the existing runs can be compared wherever the work stops.
 """
 
 from __future__ import annotations
@@ -37,21 +37,14 @@ _FIRST = (0, 1, 2)
 _MORE = (3, 4)
 _FIVE = (0, 1, 2, 3, 4)
 #: The techniques whose learning rates are searched first, and the others of `relatives`.
-_SEARCHED_FIRST = ("none", "cosine", "batch", "weight", "max_norm", "centered", "layer", "cosine_affine")
+_SEARCHED_FIRST = (*COMPARED, "cosine_affine")
 _SEARCHED_THEN = (
-    "weight-biased",
-    "weight_learned",
-    "weight_decay",
-    "scaling",
-    "mean_only_batch",
-    "cosine_mean_only",
-    "early_batch",
-    "layer_simple",
-    "detach",
-    "adanorm",
-    "propagation",
-    "online",
+    *("weight-biased", "weight_learned", "weight_decay", "scaling", "mean_only_batch", "cosine_mean_only"),
+    *("early_batch", "layer_simple", "detach", "adanorm", "propagation", "online"),
 )
+_DROPOUT = ("none-dropout", "none-dropout-scaled", "cosine-dropout")
+#: The network with three layers is the one of `mnist`.
+_DEPTHS = ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers")
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Part:
     seeds: tuple[int, ...]
 
     def unknown(self) -> list[str]:
-        """What it names and the experiments do not have."""
+        """The names and patterns that match nothing in the experiments."""
         if self.experiment not in registry():
             return [self.experiment]
         experiment = get(self.experiment)
@@ -77,21 +70,19 @@ class Part:
         ]
 
     def runs(self) -> list[tuple[Place, int]]:
-        """Its competitors and seeds, but for those that are unknown."""
+        """The known competitors and seeds."""
         if self.experiment not in registry() or self.scale not in get(self.experiment).scales:
             return []
+        known = get(self.experiment).techniques
         names = dict.fromkeys(
-            name
-            for pattern in self.techniques
-            for name in get(self.experiment).techniques
-            if fnmatchcase(name, pattern)
+            name for pattern in self.techniques for name in known if fnmatchcase(name, pattern)
         )
         return [(Place(self.experiment, self.scale, name), seed) for seed in self.seeds for name in names]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Runs that are made together, in order."""
+    """Runs that are trained together, in order."""
 
     number: int
     title: str
@@ -99,7 +90,6 @@ class Stage:
 
 
 def _at(techniques: tuple[str, ...]) -> tuple[str, ...]:
-    """All rates of some techniques in a search."""
     return tuple(f"{technique}-at-*" for technique in techniques)
 
 
@@ -115,7 +105,7 @@ _PAPER = (
             Part("rates", "short", _at(_SEARCHED_THEN), _FIRST),
             Part("relatives", "short", ("*",), _FIVE),
             Part("magnitude", "short", ("*",), tuple(range(7))),
-            Part("noise", "short", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _FIRST),
+            Part("noise", "short", _DROPOUT, _FIRST),
             Part("ambiguity", "short", ("none", "none-unbiased", "max_norm", "max_norm-unbiased"), _FIRST),
         ),
     ),
@@ -127,11 +117,7 @@ _PAPER = (
     Stage(
         3,
         "dropout and depth at the paper's length",
-        (
-            Part("noise", "paper", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _FIRST),
-            # The network with three layers is the one of `mnist`.
-            Part("depth", "paper", ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers"), _FIRST),
-        ),
+        (Part("noise", "paper", _DROPOUT, _FIRST), Part("depth", "paper", _DEPTHS, _FIRST)),
     ),
     Stage(
         4,
@@ -139,8 +125,8 @@ _PAPER = (
         (
             Part("mnist", "paper", COMPARED, _MORE),
             Part("newsgroups", "paper", COMPARED, _MORE),
-            Part("noise", "paper", ("none-dropout", "none-dropout-scaled", "cosine-dropout"), _MORE),
-            Part("depth", "paper", ("cosine-2-layers", "cosine-4-layers", "cosine-5-layers"), _MORE),
+            Part("noise", "paper", _DROPOUT, _MORE),
+            Part("depth", "paper", _DEPTHS, _MORE),
         ),
     ),
     Stage(
@@ -156,14 +142,10 @@ _PAPER = (
             Part("cifar100", "short", ("*",), _FIRST),
         ),
     ),
-    Stage(
-        6,
-        "batches of one example",
-        (Part("noise", "short", ("cosine-batch-1",), _FIRST),),
-    ),
+    Stage(6, "batches of one example", (Part("noise", "short", ("cosine-batch-1",), _FIRST),)),
 )
 
-#: What the plan of the paper's scale would hold and no experiment offers yet, by stage.
+#: What the plan of the paper's scale still lacks, by stage, because no experiment offers it.
 OPEN = {
     6: "a search of the learning rate for batches of one example",
 }
@@ -172,44 +154,36 @@ OPEN = {
 def stages(scale: str) -> tuple[Stage, ...]:
     """The plan at a scale.
 
-    ``"paper"`` is the whole of it, in six stages, of which the first consists of short runs. ``"short"``
-    makes the same comparisons with short runs only. ``"smoke"`` has one run of the first two competitors
-    of every experiment: for seeing the code work, no evidence for anything.
-
-    Raises
-    ------
-    ValueError
-        If there is no plan at that scale.
+    ``"paper"`` has six stages, of which the first consists of short runs. ``"short"`` makes the same
+    comparisons with short runs only. ``"smoke"`` has one run of the first two competitors of every
+    experiment: for seeing the code work, no evidence for anything.
     """
     if scale == "paper":
         return _PAPER
     if scale == "short":
-        return tuple(replace(stage, parts=tuple(map(_shortened, stage.parts))) for stage in _PAPER)
+        return tuple(replace(stage, parts=tuple(map(_shorten, stage.parts))) for stage in _PAPER)
     if scale == "smoke":
-        return (Stage(1, "two runs of every experiment", tuple(map(_sampled, registry()))),)
+        firsts = {name: tuple(each.techniques)[:2] for name, each in registry().items()}
+        parts = tuple(Part(name, "smoke", techniques, (0,)) for name, techniques in firsts.items())
+        return (Stage(1, "two runs of every experiment", parts),)
     raise ValueError(f"there is no plan at scale {scale!r}; choose one of smoke, short, paper")
 
 
-def _shortened(part: Part) -> Part:
+def _shorten(part: Part) -> Part:
     known = part.experiment in registry() and "short" in get(part.experiment).scales  # `linear` has none
     return replace(part, scale="short") if known else part
 
 
-def _sampled(experiment: str) -> Part:
-    names = tuple(get(experiment).techniques)[:2]
-    return Part(experiment, "smoke", names, (0,))
-
-
 # -- what is missing in a folder, and what it costs ----------------------------------------------------------
 
-#: Operations per second of one core, to guess what is not worth a trial, and seconds that are worth one.
+#: Operations per second of one core, for a guess without a trial, and seconds of work that justify a trial.
 _GUESSED_SPEED = 5e9
 _WORTH_SECONDS = 30.0
-#: Least seconds of any run: the process has to begin it, load data and write a record.
+#: Least seconds of any run: the process has to load data and write a record.
 _LEAST_SECONDS = 0.5
-#: Seconds of a run that scikit-learn makes, which depend on how many steps its solver takes: a guess.
+#: A guess of the seconds of a run of scikit-learn, which depend on the number of steps of its solver.
 _FITTED_SECONDS = 60.0
-#: The file, in the folder of records, that keeps the trials of this machine.
+#: The file with the trials of this machine, in the folder of records.
 SPEEDS = ".speeds.json"
 
 
@@ -223,13 +197,13 @@ class Campaign:
     stage
         Only this one.
     experiments
-        Only runs that records of these experiments share, and those that choose their learning rates.
+        Only the runs that these experiments read, and those that choose their learning rates.
     records
         Folder of the records.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     threads
-        Runs at a time on a processor, each on one thread; without it one for each core.
+        Runs at a time on a CPU, each on one thread; by default one for each core.
 
     Attributes
     ----------
@@ -237,11 +211,6 @@ class Campaign:
         The runs of the plan in order, each once.
     unknown
         What the plan names and no experiment has.
-
-    Raises
-    ------
-    ValueError
-        If there is no such stage or experiment, or the device is not there.
     """
 
     def __init__(
@@ -268,18 +237,14 @@ class Campaign:
         self.speeds = _Speeds(self.records, self.device)
 
     def _jobs(self, experiments: Collection[str] | None) -> list[Job]:
-        every = (
-            Job(one.number, place, seed)
-            for one in self.stages
-            for part in one.parts
-            for place, seed in part.runs()
-        )
-        unique = {(job.place, job.seed): job for job in reversed(list(every))}
+        runs = ((stage.number, run) for stage in self.stages for part in stage.parts for run in part.runs())
+        every = [Job(number, place, seed) for number, (place, seed) in runs]
+        unique = {(job.place, job.seed): job for job in reversed(every)}
         jobs = list(reversed(unique.values()))
-        return jobs if experiments is None else self._read(jobs, experiments)
+        return jobs if experiments is None else self._read_by(jobs, experiments)
 
-    def _read(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
-        """The runs of these experiments, and those of others that they read in place of runs of their own."""
+    def _read_by(self, jobs: list[Job], experiments: Collection[str]) -> list[Job]:
+        # The jobs of these experiments, and those of others that they read in place of their own.
         own = {(job.place, job.seed) for job in jobs if job.place.experiment in experiments}
         scales = {place[:2] for place, _ in own}
         planned = {experiment for experiment, _ in scales}
@@ -294,7 +259,7 @@ class Campaign:
         return kept
 
     def _readers(self, job: Job, experiments: Collection[str]) -> set[tuple[Place, int]]:
-        """The runs of these experiments that the record of a run serves."""
+        # The runs of these experiments that the record of a run serves.
         try:
             places = sharing.served(job.place, self.records)
         except ValueError:  # no record has chosen its rate yet
@@ -302,7 +267,7 @@ class Campaign:
         return {(place, job.seed) for place in places if place.experiment in experiments}
 
     def due(self) -> list[Due]:
-        """The runs that are still needed, in order, each once; their seconds as far as trials were made."""
+        """The runs that are still needed, in order, each once, with their estimated seconds."""
         found: dict[str, Due] = {}
         for job in self.jobs:
             try:
@@ -313,7 +278,7 @@ class Campaign:
                 found.setdefault(job.name, Due(job, None, epochs, self.seconds(job.place, epochs)))
                 continue
             home = sharing.home(wanted)
-            # A run that an earlier one of the plan will serve is not made, however short it is.
+            # A run that an earlier one of the plan will serve is not trained, however short it is.
             awaited = any(place.name(job.seed) in found for place in sharing.places(wanted))
             if not awaited and sharing.find(wanted, self.records) is None:
                 epochs = wanted.replica.epochs
@@ -321,7 +286,7 @@ class Campaign:
         return list(found.values())
 
     def seconds(self, place: Place, epochs: int) -> float:
-        """Seconds of a run on one core, by a trial if there was one, else by its arithmetic."""
+        """Seconds of a run on one core, by a trial if there was one, else by its number of operations."""
         experiment = get(place.experiment)
         if experiment.fitter is not None:
             return _FITTED_SECONDS
@@ -331,7 +296,7 @@ class Campaign:
         return max(_LEAST_SECONDS, guess if measured is None else measured * made.train * epochs)
 
     def trials(self, due: Collection[Due]) -> dict[str, Place]:
-        """The trials that are worth making, by their keys, each with a competitor that shows what to time."""
+        """The worthwhile trials by their keys, each with a competitor to time."""
         guessed: dict[str, float] = {}
         places: dict[str, Place] = {}
         for one in due:
@@ -346,12 +311,9 @@ class Campaign:
         return {key: place for key, place in places.items() if guessed[key] > _WORTH_SECONDS}
 
     def measure(self, on_trial: Callable[[int, int], None] = lambda done, total: None) -> list[Due]:
-        """Time some steps of each distinct network that is needed, once on a machine; what is due after that.
+        """Time some steps of each distinct network, once per machine; returns what is due after that.
 
-        Parameters
-        ----------
-        on_trial
-            Called with the number of trials that are made, and of all.
+        ``on_trial`` is called with the number of finished trials and of all trials.
         """
         due = self.due()
         wanted = self.trials(due) if self.device.type == "cpu" else {}
@@ -390,24 +352,19 @@ class Campaign:
         on_line: Callable[[str], None] = lambda text: None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Outcome:
-        """Make what is missing, each run once.
+        """Train the missing runs, each once.
 
         Parameters
         ----------
         budget
-            Seconds after which runs in progress keep their state at the end of their epoch, and nothing new
-            is begun.
+            Seconds after which runs in progress save their state at the end of their epoch, and no other run
+            starts.
         stop
-            An event that does the same.
+            An event with the same effect.
         on_line
-            Called with each sentence that should stay: a finished run, a failure.
+            Called with each message about a finished run or a failure.
         on_progress
             Called about twice a second.
-
-        Raises
-        ------
-        RecordError
-            If the folder cannot be written to.
         """
         record.prepare_folder(self.records)
         where = (self.records, self.device, self.slots)
@@ -415,7 +372,7 @@ class Campaign:
 
 
 class _Speeds:
-    """Seconds per training example, by trial, of this machine; kept in a file beside the records."""
+    # Seconds per training example on this machine, by trial; kept in a file next to the records.
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.path = folder / SPEEDS
@@ -426,14 +383,14 @@ class _Speeds:
             self.known = dict(json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {}))
 
     def write(self) -> None:
-        """Keep what is known; that this machine's trials cannot be kept costs a minute next time."""
+        # If the file cannot be written, the trials cost a minute next time.
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _atomic.write_text(self.path, json.dumps({self.machine: self.known}, indent=1) + "\n")
 
 
 def _with_searches(experiments: Collection[str]) -> set[str]:
-    """Experiments, and those whose records choose their learning rates."""
+    # The experiments, and those whose records choose their learning rates.
     known = registry()
     strange = [name for name in experiments if name not in known]
     if strange:

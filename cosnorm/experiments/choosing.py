@@ -1,4 +1,4 @@
-"""Which learning rate the records of a search choose, in which every technique has each rate of one grid."""
+"""The learning rates that a search chooses: it trains every technique at each rate of one grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cosnorm.experiments.experiment import Experiment, Technique
 from cosnorm.experiments.identity import Place, first_serving, needed_of, seeds_by_technique
 from cosnorm.record import PACKAGE_RECORDS, Record
 
-#: Settings in which the runs of one technique may differ between a search and what takes its rate from there.
+#: Settings that may differ between a search and the experiment that uses the rates it chooses.
 _NOT_SEARCHED = ("gain_rate", "error_steps")
 #: How many missing runs an error names.
 _NAMED = 4
@@ -33,8 +33,8 @@ def competitor(norm: str, rate: float) -> str:
 def best(records: Sequence[Record]) -> dict[str, float]:
     """For each technique the rate whose runs misclassify the fewest held-out examples over their last epochs.
 
-    The smaller of two rates that are equal in this. A rate at which a run diverged is not chosen. Techniques
-    go by what their competitors are called before ``-at-``.
+    Of two equal rates the smaller is chosen, and never one at which a run diverged. The name of a technique
+    is the part of its competitors' names before ``-at-``.
     """
     scores: dict[str, dict[float, dict[str, list[float]]]] = {}
     for r in records:
@@ -65,9 +65,9 @@ class Choice:
     folder
         The records that decided.
     seeds
-        Seeds that every rate was tried with.
+        The seeds with which every rate was tried.
     rates
-        How many rates, or pairs of a rate and a factor, were tried.
+        Number of rates, or pairs of a rate and a factor, that were tried.
     """
 
     rate: float
@@ -79,48 +79,29 @@ class Choice:
 
     @property
     def where(self) -> str:
-        """Whose records decided, in words."""
-        return (
-            "the package's records"
-            if _same(self.folder, PACKAGE_RECORDS)
-            else f"the records in {self.folder}"
-        )
+        """Whose records decided, for a sentence."""
+        own = _same(self.folder, PACKAGE_RECORDS)
+        return "the package's records" if own else f"the records in {self.folder}"
 
     @property
     def words(self) -> str:
-        """The rate, and the factor where there is one."""
+        """The rate, and the factor if one was searched, as text."""
         return f"{self.rate:g}" + ("" if self.gain is None else f" (scale and shift: {self.gain:g} times)")
 
     def __str__(self) -> str:
-        """How the choice came about."""
         seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
         return f"best of {self.rates} in {self.source} with {seeds}, by {self.where}"
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The competitors of a search that are one technique.
-
-    Attributes
-    ----------
-    shared
-        The points of the grid that all techniques share.
-    gains
-        The same points with other factors for the learning rate of scale and shift.
-    """
-
-    shared: tuple[str, ...]
-    gains: tuple[str, ...]
+    # The competitors of a search that are one technique:
+    shared: tuple[str, ...]  # at the rates that all techniques share
+    gains: tuple[str, ...]  # at the same rates with other factors for the learning rate of scale and shift
 
 
 class Search:
-    """A search for learning rates, and what its records choose.
-
-    Parameters
-    ----------
-    experiment
-        The search, as from :func:`cosnorm.experiments.fair.sweep`.
-    """
+    """Chooses learning rates by the records of a search, as from :func:`cosnorm.experiments.fair.sweep`."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -133,14 +114,12 @@ class Search:
         settings: Mapping[str, Any] | None = None,
         folder: Path | str | None = None,
     ) -> Choice:
-        """The learning rate of a technique, by the records of a folder, else by the package's.
+        """The learning rate of a technique, by the records of ``folder``, else by the package's.
 
-        Only a complete grid chooses: at least one seed must have a record of every rate, where a run that
-        diverged is a record like any other. What counts are the seeds that all rates have in common. The
-        grid is the one of rates that the search tries with all of its techniques: no technique may be
-        searched further than the others. Where it also tries factors for the rate of a scale and shift,
-        these enter once they are complete as well, and until then the common grid decides alone, as for
-        records of an earlier version.
+        Only a complete grid chooses: at least one seed must have a record of every rate; diverged runs count.
+        The seeds that all rates have in common decide. The grid consists of the rates that the search tries
+        with all its techniques, so that no technique is searched further than the others. Factors for the
+        rate of a scale and shift are included once their grid is complete as well.
 
         Parameters
         ----------
@@ -149,13 +128,13 @@ class Search:
         norm, settings
             The technique, and the fields of a replica in which it differs.
         folder
-            The records folder of the run or of the evidence; ``None`` asks the package's records alone.
+            The records folder of the run or of the evidence; ``None`` reads the package's records only.
 
         Raises
         ------
         ValueError
-            If neither folder holds a complete grid; the message names the runs that are missing and the
-            command that makes them. Also if the technique diverged at every rate.
+            If neither folder holds a complete grid (the message gives the command that completes it), or the
+            technique diverged at every rate.
         """
         grid = self._grids.get(_group(norm, settings or {}))
         if grid is None:
@@ -171,30 +150,21 @@ class Search:
 
     @cached_property
     def _grids(self) -> dict[tuple[str, frozenset[tuple[str, Any]]], _Grid]:
-        """The grid of each technique."""
         groups: dict[tuple[str, frozenset[tuple[str, Any]]], dict[str, Technique]] = {}
         for name, technique in self.experiment.techniques.items():
             groups.setdefault(_group(technique.norm or name, technique.settings), {})[name] = technique
-        shared = set.intersection(
-            *(
-                {t.learning_rate for t in members.values() if "gain_rate" not in t.settings}
-                for members in groups.values()
-            )
-        )
+        gains = {name for name, t in self.experiment.techniques.items() if "gain_rate" in t.settings}
+        rates = ({t.learning_rate for name, t in g.items() if name not in gains} for g in groups.values())
+        shared = set.intersection(*rates)
         return {
             group: _Grid(
-                tuple(
-                    name
-                    for name, t in members.items()
-                    if t.learning_rate in shared and "gain_rate" not in t.settings
-                ),
-                tuple(name for name, t in members.items() if "gain_rate" in t.settings),
+                tuple(name for name, t in g.items() if t.learning_rate in shared and name not in gains),
+                tuple(name for name in g if name in gains),
             )
-            for group, members in groups.items()
+            for group, g in groups.items()
         }
 
     def _decide(self, scale: str, grid: _Grid, folder: Path) -> Choice | None:
-        """The choice that the records of one folder allow."""
         scored = self._scored(scale, folder)
         for names in ((*grid.shared, *grid.gains), grid.shared) if grid.gains else (grid.shared,):
             seeds = set.intersection(*(set(scored.get(name, ())) for name in names))
@@ -219,11 +189,8 @@ class Search:
         return Choice(rate, gain, source, folder, tuple(sorted(seeds)), len(errors))
 
     def _scored(self, scale: str, folder: Path) -> dict[str, dict[int, float]]:
-        """By competitor and seed the errors of the runs of a search that have a record in a folder.
-
-        A record at another scale serves as well where it is of the same run. They are read again once a
-        record of the search was written or removed.
-        """
+        # Errors by competitor and seed, also from records of the same runs at other scales. They are read
+        # again once a record of the search was written or removed.
         scales = (scale, *(other for other in self.experiment.scales if other != scale))
         state = [_state(folder / self.experiment.name / one) for one in scales]
         before, scored = self._cache.get((scale, folder), (None, {}))
@@ -241,7 +208,6 @@ class Search:
         return scored
 
     def _missing(self, scale: str, norm: str, grid: _Grid, folder: Path | None) -> str:
-        """Which runs are missing, and the command that makes them."""
         experiment, names = self.experiment, grid.shared
         scored = self._scored(scale, PACKAGE_RECORDS if folder is None else folder)
         seeds = {*range(experiment.scales[scale].seeds), *(k for name in names for k in scored.get(name, ()))}
@@ -251,7 +217,7 @@ class Search:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         words = ["cosnorm", "run", experiment.name, "--norm", ",".join(missing), "--scale", scale]
         words += ["--seeds", f"{seed}-{seed}"]
-        # Never into the installed package: without a folder of one's own the command line's default is meant.
+        # Never into the installed package: without another folder the command uses its default.
         if folder is not None and not _same(folder, PACKAGE_RECORDS):
             words += ["--records", str(folder)]
         return (
@@ -262,7 +228,7 @@ class Search:
 
 
 def _state(folder: Path) -> list[tuple[int, int]]:
-    """What changes when a record in a folder, or in the file that stands for it, is written or removed."""
+    # Changes whenever a record in a folder, or in the file that replaces the folder, is written or removed.
     paths = (folder, folder.with_name(f"{folder.name}.json"))
     return [
         (path.stat().st_mtime_ns, len(os.listdir(path)) if path.is_dir() else path.stat().st_size)
@@ -272,7 +238,7 @@ def _state(folder: Path) -> list[tuple[int, int]]:
 
 
 def _group(norm: str, settings: Mapping[str, Any]) -> tuple[str, frozenset[tuple[str, Any]]]:
-    """What makes two competitors one technique at two rates."""
+    # Equal for competitors that are one technique at several rates.
     return norm, frozenset((key, value) for key, value in settings.items() if key not in _NOT_SEARCHED)
 
 

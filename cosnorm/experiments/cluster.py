@@ -21,33 +21,32 @@ import torch
 
 import cosnorm
 from cosnorm import data, record
-from cosnorm.data import DatasetError
 from cosnorm.experiments.checkpoint import remove_leftovers
 from cosnorm.experiments.experiment import Scale
 from cosnorm.experiments.identity import Place, view
+from cosnorm.experiments.processes import EXPLAINED
 from cosnorm.experiments.registry import get
 from cosnorm.experiments.runner import CHECKPOINT_SECONDS, Plan, Runner, load_data, plan, stored
-from cosnorm.record import Record, RecordError
+from cosnorm.record import Record
 from cosnorm.training import Curves, Replica, resolve_device
 from cosnorm.training.engine import LARGEST_STACK
 
-#: Addresses that are words: the cluster that this machine is part of, and one started for the sweep.
+#: Addresses other than HOST:PORT: the cluster that this machine is part of, and one started for the sweep.
 AUTO, LOCAL = "auto", "local"
-#: How often a task whose worker was lost is begun again.
+#: How often a task whose worker was lost is restarted.
 RETRIES = 3
-#: Seconds between two reports of one task, and between two looks at what the tasks have reported.
+#: Seconds between two reports of one task, and between two collections of the reports.
 REPORT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 #: Seconds to wait for a head node to answer. Ray itself would wait for minutes and end the process.
 CONNECT_SECONDS = 10.0
-#: What Ray reads from the environment when it is imported: no usage statistics; no lines of its own about
-#: lost workers, which the sweep reports; no warning of a new default for tasks without a GPU.
+#: Ray reads these when it is imported.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # the sweep itself reports lost workers
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about a new default for tasks without a GPU
 }
-#: With this Ray listens on 127.0.0.1 alone, on any system.
+#: Makes Ray listen on 127.0.0.1 only, on every system.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 #: Technique and seed.
@@ -58,13 +57,9 @@ class SweepError(RuntimeError):
     """A sweep cannot start or go on; the message says what to do."""
 
 
-#: Errors of a worker whose message says what to do; of others the traceback is shown.
-_EXPLAINED = (ValueError, RecordError, DatasetError, SweepError)
-
-
 @dataclass(frozen=True)
 class Epoch:
-    """How far a run is: its last epoch, and the training loss and test errors of that."""
+    """The last epoch of a run, with its training loss and test errors."""
 
     number: int
     loss: float
@@ -73,13 +68,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Task:
-    """Runs that one worker trains: all that is sent to it, except the dataset, which it loads itself."""
+    """Runs for one worker: everything it needs except the dataset, which it loads itself."""
 
     number: int
     experiment: str
     scale: str
     device: str
-    replicas: dict[Run, Replica]  # with the settings that they must have on the worker too
+    replicas: dict[Run, Replica]  # the worker checks that its own code gives the same settings
     cpus: int
     checkpoints: str | None
     checkpoint_every: float
@@ -87,14 +82,14 @@ class Task:
 
     @property
     def title(self) -> str:
-        """Its first run, and how many more there are."""
+        """Its first run, and the number of further ones."""
         (technique, seed), *others = self.replicas
         return f"{technique} seed {seed}" + (f" and {len(others)} more" if others else "")
 
 
 @dataclass
 class Work:
-    """Where a task is trained, and how far its runs are; the attempt is one more after each lost worker."""
+    """Where a task is trained, and how far its runs are; each lost worker starts another attempt."""
 
     node: str
     pid: int
@@ -104,18 +99,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sweep stands.
+    """The state of a sweep.
 
     Attributes
     ----------
     works
-        The tasks that have begun and not ended, and what is known of each.
+        The tasks in progress.
     waiting
         Number of tasks that have not begun.
     finished, runs
-        Number of runs with a record, earlier ones included, and of all.
+        Number of runs with a record, earlier ones included, and of all runs.
     nodes
-        Machines in the cluster.
+        Number of machines in the cluster.
     """
 
     works: list[tuple[Task, Work]]
@@ -142,12 +137,12 @@ def sweep(
     on_record: Callable[[Record, bool], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Record]:
-    """Run an experiment on a Ray cluster; its records are those that :func:`cosnorm.experiments.run` makes.
+    """Run an experiment on a Ray cluster and return the records that :func:`cosnorm.experiments.run` makes.
 
-    The package must be installed on every node, at the same version. Each worker looks for the dataset by
-    the usual rules (``$COSNORM_DATA`` as it was at ``ray start``, then its own cache), and a node
-    downloads it once. A task that is lost with its worker or node is begun again, up to three times,
-    without the runs it has finished; one that fails with an error is not, and ends the sweep.
+    Every node needs the same version of the package. Each worker looks for the dataset by the usual rules
+    (``$COSNORM_DATA`` as it was at ``ray start``, then its own cache), and a node downloads it once. If a
+    worker or a node is lost, its unfinished runs are restarted, up to three times. A task that raises an
+    error ends the sweep; the records that exist by then are kept.
 
     Parameters
     ----------
@@ -156,27 +151,27 @@ def sweep(
     device
         ``"cpu"``, ``"cuda"``, or ``"auto"`` for CUDA if the cluster has a GPU.
     records
-        Folder on this machine to write each record to as soon as its run is done. Runs that have a
-        record there with the same settings are not run again. ``None`` keeps them in memory only.
+        Folder on this machine to write each record to as soon as its run is done. Runs that have a record
+        there with the same settings are not repeated. ``None`` keeps the records in memory only.
     address
         ``"auto"`` for the cluster that this machine is part of (``$RAY_ADDRESS`` if there are several),
-        ``HOST:PORT`` of its head node, or ``"local"`` for this machine alone. Where Ray is connected
-        already, that connection is used.
+        ``HOST:PORT`` of its head node, or ``"local"`` for this machine alone. An existing connection of
+        Ray is used as it is.
     num_gpus
-        GPUs that each task reserves, from 0 to 1; without it 1 on CUDA. With 0.25 four tasks share a GPU.
+        GPUs that each task reserves, from 0 to 1; by default 1 on CUDA. With 0.25 four tasks share a GPU.
     num_cpus
-        Processors that each task reserves; without it what one run takes at this scale. On a CPU as many
-        runs of a group are trained at the same time as this is enough for.
+        Processors that each task reserves; by default those of one run at this scale. On a CPU as many runs
+        of a task are trained at the same time as this allows.
     group
         Runs per task: on a GPU those that can be stacked, at most 64 (the default); on a CPU one by default.
     checkpoints
-        Folder that all nodes share. A task that was lost goes on from the states kept there; without it
-        the runs it was training start again.
+        Folder that all nodes share. A lost task resumes from the checkpoints there; without it, its
+        unfinished runs start again.
     checkpoint_every
-        Seconds between two of these states.
+        Seconds between two checkpoints.
     on_record, on_progress
-        Called with each record and whether it had been there before, as it comes; and about twice a
-        second with the :class:`Progress`.
+        Called with each record and whether it already existed; and about twice a second with the
+        :class:`Progress`.
 
     Returns
     -------
@@ -185,13 +180,8 @@ def sweep(
 
     Raises
     ------
-    ValueError
-        If a name is unknown, or the resources contradict each other or the device.
     SweepError
         If Ray is not installed, there is no cluster, no node of it is large enough, or a task failed.
-        Earlier records are kept.
-    cosnorm.record.RecordError
-        As for :func:`cosnorm.experiments.run`.
     """
     _check_address(address)
     _check_resources(device, num_gpus, num_cpus, group)
@@ -207,13 +197,10 @@ def sweep(
         with connected(address) as ray:
             resources = reserve(ray, planned.experiment.scales[planned.scale], device, num_gpus, num_cpus)
             shared = None if checkpoints is None else str(Path(checkpoints).resolve())
-            tasks = [
-                task
-                for there, runs in driver.missing
-                for task in split(there, runs, resources, group, shared, checkpoint_every)
-            ]
-            numbered = [dataclasses.replace(task, number=number) for number, task in enumerate(tasks)]
-            driver.run(ray, numbered, resources)
+            tasks: list[Task] = []
+            for home, runs in driver.missing:
+                tasks += split(home, runs, resources, group, shared, checkpoint_every, len(tasks))
+            driver.run(ray, tasks, resources)
     return [driver.results[run] for run in planned.runs]
 
 
@@ -222,7 +209,7 @@ def sweep(
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task reserves on its node, and the kind of device that it trains on."""
+    """What one task reserves on its node, and the kind of device it trains on."""
 
     device: str
     cpus: int
@@ -230,7 +217,7 @@ class Resources:
 
 
 def import_ray(loopback: bool = False) -> ModuleType:
-    """Ray, set to be quiet, and with ``loopback`` to be reachable from this machine only."""
+    """Import Ray without its own messages; ``loopback`` restricts it to connections from this machine."""
     for variable, value in (_QUIET | _LOOPBACK if loopback else _QUIET).items():
         os.environ.setdefault(variable, value)
     try:
@@ -246,7 +233,7 @@ def import_ray(loopback: bool = False) -> ModuleType:
 
 @contextmanager
 def connected(address: str) -> Iterator[ModuleType]:
-    """Ray, connected to a cluster; an existing connection is reused, and a new one closed at the end."""
+    """Connect to a Ray cluster; an existing connection is reused, and a new one closed at the end."""
     ray = import_ray(loopback=address == LOCAL)
     if ray.is_initialized():
         yield ray
@@ -261,7 +248,7 @@ def connected(address: str) -> Iterator[ModuleType]:
         ray.init(address, **options)
     except SweepError:
         raise
-    except (Exception, SystemExit) as error:  # Ray raises Exception itself, and exits where nobody answers
+    except (Exception, SystemExit) as error:  # Ray raises a bare Exception, or exits if no node answers
         raise SweepError(_no_cluster(address, error)) from error
     try:
         yield ray
@@ -276,7 +263,6 @@ def _check_address(address: str) -> None:
 
 
 def _probe(address: str) -> None:
-    """Raise SweepError unless a server listens at an address."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         return
@@ -317,9 +303,8 @@ def reserve(
 ) -> Resources:
     """What each task reserves; SweepError if no node of the cluster has that much."""
     if device == AUTO:
-        device = (
-            "cuda" if (ray.cluster_resources().get("GPU", 0) if num_gpus is None else num_gpus) else "cpu"
-        )
+        available = ray.cluster_resources().get("GPU", 0) if num_gpus is None else num_gpus
+        device = "cuda" if available else "cpu"
     gpus = (1.0 if num_gpus is None else num_gpus) if device == "cuda" else 0.0
     wanted = Resources(device, num_cpus or scale.threads or 1, gpus)
     owned = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -339,27 +324,21 @@ def split(
     group: int | None,
     checkpoints: str | None,
     checkpoint_every: float,
+    first: int = 0,
 ) -> list[Task]:
-    """Runs in groups: on a GPU of runs that differ only in seed and rate, so that they can be stacked."""
+    """Group runs into tasks; on a GPU a task holds runs that can be stacked: only seed and rate differ."""
     on_gpu = resources.device == "cuda"
     size = min(group or LARGEST_STACK, LARGEST_STACK) if on_gpu else group or 1
+    name, scale, device = planned.experiment.name, planned.scale, resources.device
     alike: dict[object, list[Run]] = {}
     for run in missing:
         replica = dataclasses.replace(planned.replica(*run), seed=0, learning_rate=1.0)
         alike.setdefault(replica if on_gpu else None, []).append(run)
     groups = [runs[begin : begin + size] for runs in alike.values() for begin in range(0, len(runs), size)]
+    rest = (resources.cpus, checkpoints, checkpoint_every)
     return [
-        Task(
-            number,
-            planned.experiment.name,
-            planned.scale,
-            resources.device,
-            {run: planned.replica(*run) for run in runs},
-            resources.cpus,
-            checkpoints,
-            checkpoint_every,
-        )
-        for number, runs in enumerate(groups)
+        Task(number, name, scale, device, {run: planned.replica(*run) for run in runs}, *rest)
+        for number, runs in enumerate(groups, first)
     ]
 
 
@@ -367,7 +346,7 @@ def split(
 
 
 def train_task(task: Task, report: Callable[[tuple[int, Any]], None]) -> None:
-    """Train the runs of a task; report the :class:`Work` first, then epochs and records as they come."""
+    """Train the runs of a task; report the :class:`Work` first, then epochs and records as they happen."""
     report((task.number, Work(socket.gethostname(), os.getpid())))
     planned = _plan_of(task)
     torch.set_num_threads(task.cpus)
@@ -389,7 +368,7 @@ def _plan_of(task: Task) -> Plan:
         )
     experiment = get(task.experiment)
     for (technique, seed), sent in task.replicas.items():
-        chosen = experiment.rate_of(technique, task.scale) is None  # by records of the machine that asks
+        chosen = experiment.rate_of(technique, task.scale) is None  # by records on the driver's machine
         rate = sent.learning_rate if chosen else None
         expected = experiment.replica(technique, task.scale, seed, rate)
         if (dataclasses.replace(expected, gain_rate=sent.gain_rate) if chosen else expected) != sent:
@@ -397,22 +376,20 @@ def _plan_of(task: Task) -> Plan:
                 f"the experiment {task.experiment} has other settings on this node than where the sweep was "
                 "started; install the same code on every node, and start its `ray start` again"
             )
-    device = resolve_device(task.device)
-    planned = Plan(
-        experiment, task.scale, tuple(dict.fromkeys(techniques)), tuple(dict.fromkeys(seeds)), device
-    )
+    once = (tuple(dict.fromkeys(techniques)), tuple(dict.fromkeys(seeds)))
+    planned = Plan(experiment, task.scale, *once, resolve_device(task.device))
     planned.fix(task.replicas)
     return planned
 
 
 @functools.lru_cache(maxsize=1)
 def _dataset(experiment: str, scale: str) -> data.Dataset:
-    """Cached, because Ray lets a worker do one task after the other."""
+    # Cached, because one Ray worker does several tasks in turn.
     return load_data(Plan(get(experiment), scale, (), (), resolve_device("cpu")))
 
 
 class _ReportingRunner(Runner):
-    """Runs that are reported instead of written; only their states go to the shared folder."""
+    # Records are reported, not written; only checkpoints go to the shared folder.
 
     def __init__(self, planned: Plan, task: Task, report: Callable[[tuple[int, Any]], None]) -> None:
         super().__init__(planned, task.checkpoints, checkpoint_every=task.checkpoint_every)
@@ -421,12 +398,10 @@ class _ReportingRunner(Runner):
         self._reported = time.monotonic()
 
     def start(self, index: int) -> bool:
-        """No lock is needed: Ray gives a run to one worker at a time."""
         del index
-        return True
+        return True  # no lock is needed: Ray gives a run to one worker at a time
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
-        """Report, but not after every one of many short epochs."""
         del replica
         last = Epoch(len(curves.test_error), curves.train_loss[-1], curves.test_error[-1])
         self._epochs[self.missing[index]] = last
@@ -436,19 +411,15 @@ class _ReportingRunner(Runner):
             self._reported = time.monotonic()
 
     def finish(self, index: int, curves: Curves) -> None:
-        """Send the record; only then is the state of the run of no use."""
-        run = self.missing[index]
         self.report((self.task.number, self.record(index, curves)))
-        if self.folder is not None:
-            remove_leftovers(self._path(run))
+        if self.folder is not None:  # only now is the checkpoint superfluous
+            remove_leftovers(self._path(self.missing[index]))
 
 
 # -- this machine ----------------------------------------------------------------------------------------
 
 
 class _Driver:
-    """Sends tasks to the cluster and writes the records that come back."""
-
     def __init__(
         self,
         planned: Plan,
@@ -460,7 +431,10 @@ class _Driver:
         self.on_record, self.on_progress = on_record, on_progress
         self._homes = Runner(planned, folder)
         self.results = self._homes.results
-        #: For each record that is missing, by its name at home, the runs that it serves here.
+        self._works: dict[int, Work] = {}
+        self._losses: dict[int, int] = {}
+        self._finished: set[str] = set()
+        #: For each missing record, by its name at home, the runs that it serves here.
         self._runs_of: dict[str, list[Run]] = {}
         for run in planned.runs:
             if run not in self.results:
@@ -470,31 +444,27 @@ class _Driver:
 
     @property
     def missing(self) -> list[tuple[Plan, list[Run]]]:
-        """The runs without a record, each once, where they are at home: plans, and the runs of each."""
+        """The runs without a record, by the plan of the experiment and scale under which each is trained."""
         found: dict[tuple[str, str], tuple[Plan, list[Run]]] = {}
         for run, *_ in self._runs_of.values():
-            there = self._homes.home(run)
-            (trained,) = there.runs
-            there, runs = found.setdefault((there.experiment.name, there.scale), (there, []))
-            there.fix({trained: self._homes.replica(run)})
+            home = self._homes.home(run)
+            (trained,) = home.runs
+            home, runs = found.setdefault((home.experiment.name, home.scale), (home, []))
+            home.fix({trained: self._homes.replica(run)})
             runs.append(trained)
         return list(found.values())
 
     def run(self, ray: ModuleType, tasks: list[Task], resources: Resources) -> None:
-        """Submit the tasks and stay until the last of them has ended, or one has failed."""
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.ray = ray
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._reports = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        # Begun again by this process, which knows the runs that are finished, and not by Ray.
+        # Restarted by this process, which knows the finished runs, and not by Ray.
         self._remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(
             _train_remotely
         )
-        self._works: dict[int, Work] = {}
-        self._losses: dict[int, int] = {}
-        self._finished: set[str] = set()
         self._pending = {self._remote.remote(task, self._reports): task for task in tasks}
         try:
             with _remembered_interrupt() as interrupted:
@@ -508,7 +478,7 @@ class _Driver:
             self._collect()  # what has arrived since the last look
             raise
         finally:
-            with suppress(ray.exceptions.RayError):  # of a cluster that is gone
+            with suppress(ray.exceptions.RayError):  # the cluster may be gone
                 for reference in self._pending:
                     ray.cancel(reference, force=True)
                 self._reports.shutdown(force=True)
@@ -527,7 +497,6 @@ class _Driver:
             self.on_progress(Progress(works, *counts))
 
     def _collect(self) -> None:
-        """Take in what the tasks have reported."""
         for number, report in self._reports.get_nowait_batch(self._reports.qsize()):
             if isinstance(report, Work):
                 self._works[number] = dataclasses.replace(report, attempt=self._losses.get(number, 0) + 1)
@@ -538,26 +507,25 @@ class _Driver:
 
     def _finish(self, result: Record) -> None:
         if result.name in self._finished:
-            return  # a second record of it, by a worker that only seemed lost
+            return  # a duplicate, by a worker that only seemed lost
         self._finished.add(result.name)
         first, *_ = runs = self._runs_of[result.name]
         present = stored(self.planned, self.folder, [first])  # another process may have been faster
         if self.folder is not None and not present:
             record.write(result, self.folder)
         for run in runs:
-            place = Place(self.planned.experiment.name, self.planned.scale, run[0])
             seen = present[first] if present else result
-            self.results[run] = view(seen, place, self.planned.replica(*run).epochs)
+            self.results[run] = view(seen, self.planned.place(run[0]), self.planned.replica(*run).epochs)
             self._tell(run, bool(present))
 
     def _end(self, reference: Any, task: Task) -> None:
-        """Begin a task again if its worker was lost; raise SweepError if it failed."""
+        """Restart a task if its worker was lost; raise SweepError if it failed."""
         work = self._works.pop(task.number, None)
         node = "a worker that did not begin" if work is None else work.node
         try:
             self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
-            why = error.cause if isinstance(error.cause, _EXPLAINED) else error
+            why = error.cause if isinstance(error.cause, (*EXPLAINED, SweepError)) else error
             raise SweepError(f"{task.title} failed on {node}: {why}") from error
         except self.ray.exceptions.RayError as error:
             losses = self._losses[task.number] = self._losses.get(task.number, 0) + 1
@@ -568,9 +536,9 @@ class _Driver:
                     f"or take smaller groups (--group): {error}"
                 ) from error
             left = {
-                run: replica
-                for run, replica in task.replicas.items()
-                if Place(task.experiment, task.scale, run[0]).name(run[1]) not in self._finished
+                (technique, seed): replica
+                for (technique, seed), replica in task.replicas.items()
+                if Place(task.experiment, task.scale, technique).name(seed) not in self._finished
             }
             if left:
                 again = dataclasses.replace(task, replicas=left)
@@ -587,11 +555,11 @@ def _train_remotely(task: Task, reports: Any) -> None:
 
 @contextmanager
 def _remembered_interrupt() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets: an interrupt that comes inside a call to Ray can get lost there."""
+    # An interrupt that arrives inside a call to Ray can get lost there; this event remembers it.
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield pressed  # no interrupt arrives here, or somebody has switched it off
+        yield pressed  # no interrupt arrives here, or it was switched off
         return
 
     def remember(number: int, frame: FrameType | None) -> None:

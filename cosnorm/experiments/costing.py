@@ -1,4 +1,4 @@
-"""What a run of an experiment costs, known before its data is loaded: by arithmetic, and by a short trial."""
+"""The cost of a run, estimated before its data is loaded: by arithmetic, and by a short trial."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Amount(NamedTuple):
     nonzeros: float | None = None
 
 
-#: By dataset. A test compares them with the data where it is at hand; for sparse data the entries are those
-#: of the training examples as prepared without settings, which other settings change by a few percent.
+#: By dataset; a test compares them with the downloaded data. For sparse data the entries are those of the
+#: training examples with the default preparation, which other settings change by a few percent.
 AMOUNTS = {
     "digits": Amount(1442, 355),
     "docstrings": Amount(1600, 400, 66.9),
@@ -42,13 +42,8 @@ AMOUNTS = {
 def run_operations(experiment: Experiment, scale: str, technique: str) -> float:
     """Floating-point operations of one run; see :func:`cosnorm.training.cost.operations`.
 
-    Of a run that the engine does not train (:attr:`Experiment.fitter`), those of one step of its solver: how
-    many steps that takes is not known before.
-
-    Raises
-    ------
-    ValueError
-        If there is no such technique or scale.
+    For models that the engine does not train (:attr:`Experiment.fitter`) these are the operations of one step
+    of the solver, because the number of steps is not known in advance.
 
     Examples
     --------
@@ -59,7 +54,7 @@ def run_operations(experiment: Experiment, scale: str, technique: str) -> float:
     _, chosen = experiment.scale(scale)
     train, test, nonzeros = AMOUNTS[chosen.dataset]
     held = chosen.validation
-    replica = experiment.replica(technique, scale, 0, rate=1.0)  # any, for it changes nothing
+    replica = experiment.replica(technique, scale, 0, rate=1.0)  # the rate does not matter
     return operations(replica, train - held, held or test, nonzeros)
 
 
@@ -71,7 +66,7 @@ SHAPES = {
     "cifar100": (3, 32, 32),
     "svhn": (3, 32, 32),
 }
-#: Seconds that a trial lasts, about, and epochs that it makes at most.
+#: Approximate seconds of a trial, and its largest number of epochs.
 TRIAL_SECONDS = 0.6
 _TRIAL_EPOCHS = 40
 #: Operations of one epoch of a trial: some tenths of a second on one core.
@@ -80,42 +75,32 @@ _TRIAL_OPERATIONS = 1e10
 
 @dataclass(frozen=True)
 class Trial:
-    """A network on made-up examples of the right shape, to see how long an epoch of it takes.
+    """Times an epoch of a network on random examples of the right shape."""
 
-    Attributes
-    ----------
-    dataset
-        Whose shape the examples have.
-    replica
-        The network; seed, learning rate and number of epochs are left out, for they change nothing.
-    train, test
-        Numbers of examples of a real epoch.
-    """
-
-    dataset: str
-    replica: Replica
-    train: int
+    dataset: str  # gives the shape of the examples
+    replica: Replica  # without its seed, learning rate and number of epochs, which change nothing
+    train: int  # examples of a real epoch
     test: int
 
     @property
     def key(self) -> str:
-        """What names it among the trials that were made before: all but the numbers of examples."""
+        """A hash of everything but the numbers of examples, by which a finished trial is found again."""
         text = json.dumps([self.dataset, asdict(self.replica)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def steps(self) -> int:
-        """Steps of one of its short epochs."""
+        """Steps of one of the short epochs of the trial."""
         batch, nonzeros = self.replica.batch_size, AMOUNTS[self.dataset].nonzeros
         one = operations(self.replica, batch, 0, nonzeros)
         fewest = 3 if batch > 1 else 50
         return max(fewest, min(math.ceil(self.train / batch), int(_TRIAL_OPERATIONS / one)))
 
     def seconds(self) -> float:
-        """Seconds of a real epoch on a processor core that has nothing else to do, measured.
+        """Measured seconds of a real epoch on one otherwise idle core.
 
-        The short epochs have training and test examples in the same proportion. What is measured is the time
-        of the processor, so that other programs on this machine do not count.
+        The short epochs have training and test examples in the same proportion. Processor time is measured,
+        so that other programs on this machine do not count.
         """
         batch, whole = self.replica.batch_size, math.ceil(self.train / self.replica.batch_size)
         steps = min(self.steps, whole)
@@ -126,10 +111,10 @@ class Trial:
             epochs=_TRIAL_EPOCHS,
             error_steps=None if every is None else max(1, round(every * steps / whole)),
         )
-        classes = replica.sizes[-1]
-        examples = _made_up(self.dataset, replica, max(1, round(share * self.train)), classes)
-        examples.test_inputs, examples.test_targets = _inputs(
-            self.dataset, replica, max(1, round(share * self.test)), classes
+        examples = _Examples(
+            *_random_examples(self.dataset, replica, max(1, round(share * self.train))),
+            *_random_examples(self.dataset, replica, max(1, round(share * self.test))),
+            255.0 if AMOUNTS[self.dataset].nonzeros is None else 1.0,
         )
         watch = _Watch()
         before = torch.get_num_threads()
@@ -140,7 +125,7 @@ class Trial:
             pass
         finally:
             torch.set_num_threads(before)
-        return watch.median / share
+        return float(np.median(np.diff(watch.times))) / share
 
 
 class _EnoughError(Exception):
@@ -148,7 +133,7 @@ class _EnoughError(Exception):
 
 
 class _Watch:
-    """Notes when epochs end; the first one, in which memory is taken and caches fill, does not count."""
+    # Notes when epochs end; the first one, in which memory is allocated and caches fill, is not timed.
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -158,20 +143,9 @@ class _Watch:
         if len(self.times) >= 3 and self.times[-1] - self.times[0] > TRIAL_SECONDS:
             raise _EnoughError
 
-    @property
-    def median(self) -> float:
-        lasted = np.diff(self.times)
-        return float(np.median(lasted))
-
 
 def trial(experiment: Experiment, scale: str, technique: str) -> Trial:
-    """The trial that tells how long an epoch of a competitor takes.
-
-    Raises
-    ------
-    ValueError
-        If there is no such technique or scale.
-    """
+    """The trial that times an epoch of a competitor."""
     _, chosen = experiment.scale(scale)
     count, test, _ = AMOUNTS[chosen.dataset]
     held = chosen.validation
@@ -182,8 +156,7 @@ def trial(experiment: Experiment, scale: str, technique: str) -> Trial:
 
 @dataclass
 class _Examples:
-    """Made-up examples, as the engine takes them."""
-
+    # What the engine reads of a dataset.
     train_inputs: np.ndarray | SparseRows
     train_targets: np.ndarray
     test_inputs: np.ndarray | SparseRows
@@ -191,17 +164,11 @@ class _Examples:
     maximum: float
 
 
-def _made_up(dataset: str, replica: Replica, count: int, classes: int) -> _Examples:
-    inputs, targets = _inputs(dataset, replica, count, classes)
-    return _Examples(inputs, targets, inputs, targets, 1.0 if isinstance(inputs, SparseRows) else 255.0)
-
-
-def _inputs(
-    dataset: str, replica: Replica, count: int, classes: int
+def _random_examples(
+    dataset: str, replica: Replica, count: int
 ) -> tuple[np.ndarray | SparseRows, np.ndarray]:
-    """So many examples and their classes."""
     draw = np.random.default_rng(0)
-    targets = draw.integers(0, classes, count)
+    targets = draw.integers(0, replica.sizes[-1], count)
     nonzeros = AMOUNTS[dataset].nonzeros
     if nonzeros is None:
         return draw.integers(0, 256, (count, *SHAPES[dataset]), dtype=np.uint8), targets

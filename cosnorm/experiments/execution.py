@@ -1,9 +1,8 @@
-"""The execution of a plan: runs go out to processes, records come in.
+"""The execution of a plan by several processes.
 
-Each run is trained in a process of its own, on one thread of a processor, and several of them go on side by
-side, whichever experiments they belong to. What such a process leaves when it fails, is killed or is told to
-stop are complete records and states to go on from. The next run is always the first one of the plan that
-nothing serves yet.
+Each process trains one run at a time, on one thread, whichever experiment it belongs to. A process that is
+killed or told to stop leaves complete records and checkpoints. The next run is always the first one of the
+plan that no record serves.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from cosnorm.experiments.registry import get
 from cosnorm.experiments.runner import describe
 from cosnorm.record import RecordError
 
-#: Seconds after which a process is replaced when its run is done, so that memory it has lost comes back.
+#: Seconds after which a process is replaced when its run is done, so that leaked memory is freed.
 RECYCLE_SECONDS = 600.0
-#: How often a run whose process was lost is begun again.
+#: How often a run whose process was lost is restarted.
 RETRIES = 2
-#: Seconds before a run that another process was making is looked at again.
+#: Seconds before a run that another process was training is tried again.
 BUSY_SECONDS = 5.0
-#: Seconds between two looks at budget and progress.
+#: Seconds between two checks of the budget and two reports of progress.
 _POLL_SECONDS = 0.5
-#: Seconds of training after which estimates are corrected by how long epochs took.
+#: Seconds of training after which the measured epochs correct the estimates.
 _EARLY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run of the plan, under the name that the plan has for it."""
+    """A run of the plan, under the plan's name for it."""
 
     stage: int
     place: Place
@@ -67,17 +66,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Running:
-    """A run that is being trained.
-
-    Attributes
-    ----------
-    name
-        Of its record.
-    epoch, epochs
-        How far it is, and of how many.
-    loss, errors
-        Training loss and test errors of the last epoch; ``None`` before there is one.
-    """
+    """A run in progress; ``loss`` and ``errors`` are those of its last epoch on training and test data."""
 
     name: str
     epoch: int
@@ -88,43 +77,29 @@ class Running:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a campaign stands.
-
-    Attributes
-    ----------
-    finished, failed, total
-        Runs that are done since it began, that failed, and that were needed at its beginning.
-    share
-        Of the work that is done.
-    seconds_left
-        At the speed so far.
-    running
-        Runs that are being trained.
-    stopping
-        Whether only the epochs in progress are still made.
-    """
+    """The state of a campaign."""
 
     finished: int
     failed: int
-    total: int
-    share: float
-    seconds_left: float
+    total: int  # runs that were needed at the beginning
+    share: float  # of the work that is done
+    seconds_left: float  # at the speed so far
     running: tuple[Running, ...]
-    stopping: bool
+    stopping: bool  # whether only the epochs in progress are still trained
 
 
 @dataclass
 class Outcome:
-    """What a campaign has done.
+    """The result of a campaign.
 
     Attributes
     ----------
     finished
-        Names of the records that it made.
+        Names of the records that it wrote.
     failed
-        For each run that could not be made, why.
+        The reason for each run that failed.
     left
-        How many runs are still needed.
+        Number of runs that are still needed.
     reason
         Why it ended early: ``"budget"`` or ``"signal"``; ``None`` if nothing was left to do.
     """
@@ -137,10 +112,9 @@ class Outcome:
 
 @dataclass
 class _Task:
-    """What a worker trains: runs of one experiment and scale, at home there."""
-
+    # Runs of one experiment and scale for one worker.
     jobs: list[Job]
-    place: Place  # experiment and scale count
+    place: Place  # of the first of them
     runs: list[tuple[str, int]]
     epochs: int  # of each run
     per_epoch: float  # seconds, as estimated
@@ -150,20 +124,18 @@ class _Task:
 
     @property
     def name(self) -> str:
-        """Of the record of its first run, and how many more there are."""
         (technique, seed), *others = self.runs
         first = Place(*self.place[:2], technique).name(seed)
         return first + (f" and {len(others)} more" if others else "")
 
     @property
     def shown(self) -> Running:
-        """What :class:`Progress` shows of it."""
         last = self.last
         return Running(self.name, last.get("epoch", 0), self.epochs, last.get("loss"), last.get("errors"))
 
     @property
     def left(self) -> float:
-        """Seconds of the epochs that are still to be made, as estimated."""
+        # Estimated seconds of the remaining epochs.
         return self.per_epoch * sum(self.epochs - self.done.get(run, 0) for run in self.runs)
 
 
@@ -200,7 +172,7 @@ class Execution:
         self.spent = self.estimated = 0.0
 
     def run(self) -> Outcome:
-        """Until nothing is left, or it is to stop and every run in progress has kept its state."""
+        """Train until nothing is left, or until every run in progress has saved its state after a stop."""
         self._obtain_data()
         try:
             while True:
@@ -223,7 +195,7 @@ class Execution:
 
     @property
     def progress(self) -> Progress:
-        """The present state."""
+        """The current state."""
         tasks = list(self.busy.values())
         left = sum(self.estimates.get(job, 0.0) for job in self.pending) + sum(task.left for task in tasks)
         slower = self.spent / self.estimated if self.estimated > _EARLY_SECONDS else 1.0
@@ -238,7 +210,7 @@ class Execution:
         )
 
     def _obtain_data(self) -> None:
-        """Download what is missing once, before several processes need it."""
+        # Missing datasets are downloaded once, before several processes need them.
         names = {get(job.place.experiment).scales[job.place.scale].dataset for job in self.pending}
         for name in sorted(names):
             try:
@@ -264,7 +236,6 @@ class Execution:
                 worker.close()
 
     def _assign(self) -> None:
-        """Give every free place the first run that can be made now."""
         while len(self.busy) < self.slots:
             task = self._next()
             if task is None:
@@ -283,7 +254,7 @@ class Execution:
             )
 
     def _next(self) -> _Task | None:
-        """The first run of the plan that nothing serves, nobody makes, and whose learning rate is known."""
+        # The first run of the plan without a record or a process, and with a known learning rate.
         at_work = {
             Place(*task.place[:2], technique).name(seed)
             for task in self.busy.values()
@@ -306,7 +277,7 @@ class Execution:
         return None
 
     def _awaits_rate(self, job: Job) -> bool:
-        """Whether runs that will choose the learning rate of this one are not finished."""
+        # Whether some runs that choose the learning rate of this one are unfinished.
         experiment = get(job.place.experiment)
         if experiment.rate_of(job.place.technique, job.place.scale) is not None:
             return False
@@ -315,7 +286,7 @@ class Execution:
         return any(f"{other.place.experiment}/{other.place.scale}" == source for other in unfinished)
 
     def _task(self, job: Job, home: Place, epochs: int, at_work: Collection[str]) -> _Task:
-        """A run as a task; on a GPU with all others that can be made with it."""
+        # On a GPU a task holds all other runs that can be stacked with this one.
         jobs, runs = [job], [(home.technique, job.seed)]
         if self.device.type == "cuda":
             for other in self.pending:
@@ -346,7 +317,7 @@ class Execution:
             self._epoch(task, message)
         elif task is not None and kind == "record":
             self.outcome.finished.append(message["name"])
-            self.on_line(self._described(message["name"]))
+            self.on_line(describe(sharing.read(self.records / f"{message['name']}.json")))
         elif task is not None and kind in ("done", "failed", "busy", "stopped"):
             self._ended(worker, task, kind, message.get("message", ""))
 
@@ -366,21 +337,22 @@ class Execution:
                 self.not_before[job] = time.monotonic() + BUSY_SECONDS
 
     def _lost(self, worker: Process, code: int) -> None:
-        """A process has ended: as it should, or in the middle of a run, which is then begun again."""
+        # A process has ended: as it should, or in the middle of a run, which is then restarted.
         task = self.busy.pop(worker, None)
         self.ending.discard(worker)
         worker.close()
         if worker in self.idle:
             self.idle.remove(worker)
+        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
         for job in task.jobs if task else ():
             self.attempts[job] = self.attempts.get(job, 0) + 1
             if self.attempts[job] <= RETRIES:
                 self._put_back(job)
                 self.on_line(
-                    f"{job.name}: its process ended with {_ending(code)}; the run goes on from its last state"
+                    f"{job.name}: its process ended with {ending}; the run goes on from its last state"
                 )
             else:
-                self._fail(job, f"its process ended {self.attempts[job]} times, last with {_ending(code)}")
+                self._fail(job, f"its process ended {self.attempts[job]} times, last with {ending}")
 
     def _fail(self, job: Job, why: str) -> None:
         if job in self.pending:
@@ -389,7 +361,6 @@ class Execution:
         self.on_line(f"{job.name} failed: {why}")
 
     def _put_back(self, job: Job) -> None:
-        """To its place in the plan."""
         self.pending = sorted([*self.pending, job], key=lambda one: self.order[one])
 
     def _epoch(self, task: _Task, message: dict[str, Any]) -> None:
@@ -401,17 +372,10 @@ class Execution:
             self.estimated += task.per_epoch
         task.done[run], task.last, task.seen = message["epoch"], message, now
 
-    def _described(self, name: str) -> str:
-        return describe(sharing.read(self.records / f"{name}.json"))
-
     def _dismiss(self) -> None:
-        """Let all processes end, so that none is killed in the middle of something."""
+        # Let all processes end by themselves, so that none is killed while it writes.
         for worker in self.idle:
             worker.close()
         for worker in (*self.idle, *self.ending):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(timeout=10)
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cosnorm.data import Dataset
 from cosnorm.training import Curves, Replica
 
-#: Environment variable that chooses the scale where none is given, and the scale without it.
+if TYPE_CHECKING:
+    from cosnorm.experiments.choosing import Choice, Search
+
+#: The environment variable with the default scale, and the scale if it is not set.
 SCALE_VARIABLE = "COSNORM_SCALE"
 DEFAULT_SCALE = "smoke"
 
@@ -23,20 +26,20 @@ class Technique:
     Attributes
     ----------
     learning_rate
-        The rate at the scales that use the paper's network; ``None`` where records of another experiment
-        decide, ``rates_from`` of the :class:`Scale`.
+        The rate at the scales that use the paper's network; ``None`` if the records of another experiment
+        choose it, see ``rates_from`` of :class:`Scale`.
     source
         Who chose that rate: ``"paper"``, ``"ours"`` or ``"tutorial"``.
     norm
-        As for :func:`cosnorm.networks.mlp`, where it is not the competitor's name. A competitor that has
-        another name is called by the technique, a hyphen and what is special, ``"cosine-dropout"``.
+        As for :func:`cosnorm.networks.mlp`, if it is not the competitor's name. Other competitors are called
+        by the technique, a hyphen and what is special, such as ``"cosine-dropout"``.
     settings
-        Fields of :class:`cosnorm.training.Replica` in which this competitor differs. ``layers`` stands
-        for a number of weight layers: the first hidden width is repeated as often as needed.
+        Fields of :class:`cosnorm.training.Replica` in which this competitor differs. ``layers`` is a number
+        of weight layers: the first hidden width is repeated as often as needed.
     against
-        The competitor that tables compare it with; ``None`` for ``"none"`` where there is one.
+        The competitor that tables compare it with; ``None`` for ``"none"``.
     full_steps
-        Steps of the paper's own run of this network, where that is not ``full_epochs`` of the experiment.
+        Steps of the paper's own run of this network, if that is not ``full_epochs`` of the experiment.
     """
 
     learning_rate: float | None
@@ -58,9 +61,9 @@ class Scale:
     sizes, batch_size, epochs
         As in :class:`cosnorm.training.Replica`.
     seeds
-        How many seeds a result at this scale should have.
+        Number of seeds that a result at this scale should have.
     lengths
-        Epochs of the competitors that are trained for another number of them.
+        Epochs of the competitors that are trained for a different number.
     rates
         Learning rates that differ from the technique's own.
     rates_from
@@ -72,10 +75,9 @@ class Scale:
         Processor threads to compute with; ``None`` leaves torch's own number. Small networks gain
         nothing from a second thread, and with a fixed number they give the same bits everywhere.
     validation
-        So many examples from the end of the training set are held out and stand in for the test set,
-        which is then not touched; 0 uses the test set.
+        This many training examples are held out in place of the test set, which is then not used.
     settings
-        Further fields of :class:`cosnorm.training.Replica`, for every competitor. ``crop`` stands for
+        Further fields of :class:`cosnorm.training.Replica`, for every competitor. ``crop`` is
         another crop of every competitor's images.
     preparation
         Settings of the dataset's preparation, for :func:`cosnorm.data.load`.
@@ -112,7 +114,7 @@ def tail(epochs: int) -> int:
 
 @dataclass(frozen=True)
 class Printed:
-    """What the paper prints of a competitor, from one run.
+    """The paper's figures for a competitor, from one run.
 
     Attributes
     ----------
@@ -142,44 +144,6 @@ class Fitter(Protocol):
         ...
 
 
-class Choice(Protocol):
-    """A learning rate that records choose; see :class:`cosnorm.experiments.choosing.Choice`."""
-
-    @property
-    def rate(self) -> float:
-        """The rate."""
-        ...
-
-    @property
-    def gain(self) -> float | None:
-        """The factor for the rate of a learned scale and shift, where one was searched."""
-        ...
-
-    @property
-    def rates(self) -> int:
-        """How many were tried."""
-        ...
-
-    @property
-    def words(self) -> str:
-        """Both as text."""
-        ...
-
-
-class RateSearch(Protocol):
-    """Chooses learning rates by the records of another experiment; see ``cosnorm.experiments.choosing``."""
-
-    def choose(
-        self,
-        scale: str,
-        norm: str,
-        settings: Mapping[str, Any] | None = None,
-        folder: Path | str | None = None,
-    ) -> Choice:
-        """The learning rate of a technique."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Experiment:
     """A table or figure of the paper, with everything needed to run it again.
@@ -187,24 +151,23 @@ class Experiment:
     Attributes
     ----------
     name, title
-        The name on the command line, and what is compared in words.
+        The name on the command line, and a sentence on what is compared.
     techniques, scales
         By name, in the order in which they are shown.
     std, constant
         As for :func:`cosnorm.networks.mlp`.
     recorded
-        What a record of this experiment holds, in words.
+        A sentence on what a record of this experiment holds.
     printed, source, test_examples
-        The paper's own figures by technique, where they are printed, and out of how many examples.
+        The paper's own figures by technique, where it prints them, and the number of its test examples.
     fractions
         Whether the paper prints them as fractions of the test examples.
     printed_epochs
-        How many epochs the paper's figures took; ``None`` where it does not say.
+        Number of epochs behind the paper's figures; ``None`` if it does not say.
     fitter
-        What makes the runs in place of the engine; ``None`` where they are networks that it trains.
+        Makes the runs of models that the engine does not train.
     search
-        The search whose records choose the learning rates that are left open, see ``rates_from`` of
-        :class:`Scale`.
+        The search whose records choose the open learning rates, see ``rates_from`` of :class:`Scale`.
     full_epochs
         Epochs that count as the paper's length: a run of less than half of them may be too early for a
         verdict.
@@ -223,17 +186,11 @@ class Experiment:
     fractions: bool = False
     printed_epochs: int | None = None
     fitter: Fitter | None = None
-    search: RateSearch | None = None
+    search: Search | None = None
     full_epochs: int = 200
 
     def scale(self, name: str | None = None) -> tuple[str, Scale]:
-        """A scale by name; without one, ``$COSNORM_SCALE``, else smoke.
-
-        Raises
-        ------
-        ValueError
-            If the experiment has no such scale.
-        """
+        """A scale by name; without one, ``$COSNORM_SCALE``, else smoke."""
         name = name or os.environ.get(SCALE_VARIABLE) or DEFAULT_SCALE
         if name not in self.scales:
             raise ValueError(f"{self.name} has no scale {name!r}; choose one of {', '.join(self.scales)}")
@@ -247,7 +204,7 @@ class Experiment:
         rate: float | None = None,
         records: Path | str | None = None,
     ) -> Replica:
-        """The settings of one run.
+        """The settings of one run; ValueError while the records that choose its learning rate are missing.
 
         Parameters
         ----------
@@ -256,12 +213,7 @@ class Experiment:
         rate
             A learning rate in place of the experiment's.
         records
-            The folder that is asked first where records choose the rate.
-
-        Raises
-        ------
-        ValueError
-            If the experiment has no such technique or scale, or no record says yet which rate to take.
+            The folder that is read before the package's records if records choose the rate.
         """
         key, chosen = self.scale(scale)
         rated = {"learning_rate": self.rate_of(technique, key) if rate is None else rate}
@@ -293,13 +245,7 @@ class Experiment:
         return Replica(**settings)
 
     def rate_of(self, technique: str, scale: str) -> float | None:
-        """The declared learning rate of a technique; ``None`` where records choose it.
-
-        Raises
-        ------
-        ValueError
-            If the experiment has no such technique.
-        """
+        """The declared learning rate of a technique; ``None`` if records choose it."""
         if technique not in self.techniques:
             raise ValueError(
                 f"{self.name} has no technique {technique!r}; "
@@ -308,13 +254,7 @@ class Experiment:
         return self.scales[scale].rates.get(technique, self.techniques[technique].learning_rate)
 
     def choice(self, technique: str, scale: str, records: Path | str | None = None) -> Choice:
-        """The learning rate that records choose; see :meth:`cosnorm.experiments.choosing.Search.choose`.
-
-        Raises
-        ------
-        ValueError
-            As there.
-        """
+        """The learning rate that records choose; see :meth:`cosnorm.experiments.choosing.Search.choose`."""
         variant, source = self.techniques[technique], self.scales[scale].rates_from
         if self.search is None or source is None:
             raise ValueError(f"{self.name} leaves no learning rate at scale {scale} to records")

@@ -1,15 +1,14 @@
 """The learning-rate searches, and the comparisons in which every technique has the rate that they chose.
 
-The protocol has two steps. In the first every technique is trained at each rate of one grid and judged on
-held-out training examples. In the second each is trained at its best rate, and the test set is used once.
+The protocol has two steps. First every technique is trained at each rate of one grid and judged on held-out
+training examples. Then each is trained at its best rate, and the test set is used once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cosnorm.experiments.choosing import RATES, Search, competitor
 from cosnorm.experiments.experiment import Experiment, Scale, Technique
@@ -32,35 +31,33 @@ def sweep(
     Parameters
     ----------
     scales
-        With some training examples held out in each, :attr:`Scale.validation`.
+        Each must hold out some training examples, see :attr:`Scale.validation`.
     techniques
         By name; their own rates are ignored.
     rates
-        The grid that all techniques share, and from which alone a rate is chosen.
+        The grid that all techniques share; a rate is chosen from this grid alone.
     further
-        For some techniques rates beyond the grid, which show how far a technique can be driven.
+        Rates beyond the grid for some techniques, which show how high a rate they tolerate.
     gains
         For some techniques further factors for the rate of the scale and shift that they learn, each tried
         with every rate of the grid.
-
-    Raises
-    ------
-    ValueError
-        If a scale holds nothing out: the test set may not choose.
     """
     if not all(scale.validation for scale in scales.values()):
         raise ValueError(f"{name}: every scale of a sweep must hold out training examples (validation)")
+    found: dict[str, Technique] = {}
+    for key, technique in techniques.items():
+        plain = replace(technique, source="ours", norm=technique.norm or key)
+        for rate in (*rates, *(further or {}).get(key, ())):
+            found[competitor(key, rate)] = replace(plain, learning_rate=rate)
+        for gain in (gains or {}).get(key, ()):
+            tried = replace(plain, settings={**technique.settings, "gain_rate": gain})
+            for rate in rates:
+                found[f"{competitor(key, rate)}-gain-{gain:g}"] = replace(tried, learning_rate=rate)
     return replace(
         base,
         name=name,
         title=title,
-        techniques={
-            name: replace(technique, learning_rate=rate, source="ours", norm=technique.norm or key, **gain)
-            for key, technique in techniques.items()
-            for name, rate, gain in _grid_points(
-                key, technique, (*rates, *(further or {}).get(key, ())), rates, (gains or {}).get(key, ())
-            )
-        },
+        techniques=found,
         scales=scales,
         recorded="loss and number of misclassified examples after every epoch, of training and held-out "
         "examples",
@@ -70,23 +67,8 @@ def sweep(
     )
 
 
-def _grid_points(
-    key: str, technique: Technique, tried: Sequence[float], rates: Sequence[float], gains: Sequence[float]
-) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Name, rate and further settings of each point of a technique's grid."""
-    for rate in tried:
-        yield competitor(key, rate), rate, {}
-    for gain in gains:
-        for rate in rates:
-            yield (
-                f"{competitor(key, rate)}-gain-{gain:g}",
-                rate,
-                {"settings": {**technique.settings, "gain_rate": gain}},
-            )
-
-
 def chosen_rate(source: str, norm: str, folder: Path | str | None = None) -> float:
-    """The learning rate that a search chooses for a technique without settings of its own.
+    """The learning rate that a search chooses for a technique without further settings.
 
     Parameters
     ----------
@@ -101,7 +83,6 @@ def chosen_rate(source: str, norm: str, folder: Path | str | None = None) -> flo
 
 
 def _to_search(*norms: str) -> dict[str, Technique]:
-    """Techniques whose learning rate is open, by name."""
     return {
         norm: Technique(None, "ours", settings={"hidden_bias": False} if norm == "weight" else {})
         for norm in norms
@@ -109,7 +90,7 @@ def _to_search(*norms: str) -> dict[str, Technique]:
 
 
 def searched(swept: Experiment) -> dict[str, Technique]:
-    """The techniques of a sweep by name, each to be run at the rate that the records of the sweep choose."""
+    """The techniques of a sweep by name, with open rates, which its records choose."""
     found: dict[str, Technique] = {}
     for name, technique in swept.techniques.items():
         key = name.partition("-at-")[0]
@@ -119,19 +100,9 @@ def searched(swept: Experiment) -> dict[str, Technique]:
 
 
 def fair(
-    base: Experiment,
-    name: str,
-    title: str,
-    swept: Experiment,
-    scales: Mapping[str, Scale],
+    base: Experiment, name: str, title: str, swept: Experiment, scales: Mapping[str, Scale]
 ) -> Experiment:
-    """A fair comparison: the techniques of ``swept`` on ``base``, each at the rate that its records choose.
-
-    Parameters
-    ----------
-    scales
-        As for the test set; :attr:`Scale.rates_from` is filled in with ``swept`` and the scale's own name.
-    """
+    """A comparison on the test set: the techniques of ``swept``, each at the rate that its records choose."""
     return replace(
         base,
         name=name,
@@ -149,12 +120,12 @@ def fair(
 
 # -- MNIST ------------------------------------------------------------------------------------------------
 
-#: Rates beyond the grid, for how high a rate a cosine network tolerates; they are not chosen from.
+#: Rates beyond the grid, which show how high a rate a cosine network tolerates; never chosen.
 FURTHER = {"cosine": (100.0, 300.0)}
-#: Factors for the learning rate of a scale and shift behind a cosine; 1 is the grid itself.
+#: Factors for the learning rate of a scale and shift after a cosine; 1 is the grid itself.
 GAINS = {"cosine_affine": (0.1, 0.01)}
 
-#: Every technique that a fully connected network can use, but for single parts of others.
+#: Every technique that a fully connected network can use, except single parts of others.
 NORMS = tuple(
     name
     for name, recipe in TECHNIQUES.items()
@@ -199,10 +170,8 @@ RATES_MNIST = sweep(
 )
 
 
-#: Techniques whose steps to an error are compared.
-_COUNTED = ("none", "batch", "early_batch", "weight", "scaling")
 _RELATIVES = searched(RATES_MNIST)
-for _name in _COUNTED:
+for _name in ("none", "batch", "early_batch", "weight", "scaling"):  # their steps to an error are compared
     _plain = _RELATIVES[_name]
     _RELATIVES[_name] = replace(_plain, settings={**_plain.settings, "error_steps": 200})
 

@@ -24,9 +24,9 @@ from cosnorm.record import Record, RecordError
 from cosnorm.techniques import Recipe
 from cosnorm.training import Replica
 
-#: Settings that do not determine the curves of a run: how long it is, how it is judged, what else is recorded
-#: on the way, words about what the curves mean, and numbers of examples, which follow from the dataset, its
-#: preparation and the held-out examples. Any other setting counts, so that a new one can never be overlooked.
+#: Settings that do not determine the curves of a run: its length, how it is judged, what else is recorded,
+#: descriptions of the curves, and numbers of examples, which follow from the dataset, its preparation and the
+#: held-out examples. Every other setting counts, so that a new one cannot be overlooked.
 NOT_IDENTITY = frozenset(
     {
         "epochs",
@@ -39,24 +39,15 @@ NOT_IDENTITY = frozenset(
         "test_examples",
     }
 )
-#: Records and settings that are kept in memory; a file is read again only after it has changed.
+#: Records and settings kept in memory; a file is read again only after it has changed.
 _CACHED = 4096
 
 
 def identity(settings: Mapping[str, Any], seed: int) -> str:
     """A hash that two runs share exactly if they are the same run, up to their length and what is observed.
 
-    The experiment, the scale and the name of the competitor are not part of it. The learning rate of a run
-    does not depend on the number of its epochs, so that a longer run begins with the shorter one.
-
-    Parameters
-    ----------
-    settings
-        From a record, or from :func:`settings_of` before the run exists: both give the same hash. Settings
-        that are ``None`` are left out, so that a record made before a setting existed agrees with a new one
-        that does not use it.
-    seed
-        Of the run.
+    The settings come from a record, or from :func:`settings_of` before the run exists. Settings of ``None``
+    are left out, so that a record made before a setting existed agrees with a new one that does not use it.
 
     Examples
     --------
@@ -74,7 +65,7 @@ def identity(settings: Mapping[str, Any], seed: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON would hold it, with every number as a float: 10 and 10.0 are one rate."""
+    # As JSON would hold it, with every number as a float: 10 and 10.0 are the same rate.
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -86,50 +77,44 @@ def _plain(value: Any) -> Any:
 
 
 class Place(NamedTuple):
-    """A competitor of an experiment at a scale: where its records lie in a folder."""
+    """A competitor of an experiment at a scale, which says where its records lie in a folder."""
 
     experiment: str
     scale: str
     technique: str
 
     def path(self, folder: Path | str, seed: int) -> Path:
-        """Where the record of one of its runs lies."""
+        """The path of a record."""
         return record.path_of(folder, *self, seed)
 
     def name(self, seed: int) -> str:
-        """What that record is called."""
+        """The name of a record."""
         return f"{self.experiment}/{self.scale}/{self.technique}-seed{seed}"
 
 
 @dataclass(frozen=True)
 class Needed:
-    """A run that an experiment asks for."""
+    """A run that an experiment needs."""
 
     place: Place
     seed: int
     replica: Replica
-    settings: dict[str, Any]  # of the replica, as they stand in a record
+    settings: dict[str, Any]  # as they stand in a record
     identity: str
-    folder: Path | str | None  # the records that are asked first where records choose the learning rate
+    folder: Path | str | None  # the records that are read first where records choose the learning rate
 
     def holds(self, found: Record) -> bool:
-        """Whether a record is of this run, whatever was observed of it."""
-        return (
-            identity(found.settings, found.seed) == self.identity
-            and found.settings["epochs"] >= self.replica.epochs
-        )
+        """Whether a record is of this run, whatever was observed."""
+        long = found.settings["epochs"] >= self.replica.epochs
+        return long and identity(found.settings, found.seed) == self.identity
 
     def serves(self, found: Record) -> bool:
-        """Whether a record is of this run and has all that is to be observed of it."""
+        """Whether a record is of this run and has everything that is to be observed."""
         return (
             self.holds(found)
             and set(self.replica.observe) <= set(found.settings.get("observed") or ())
             and self.replica.error_steps in (None, found.settings.get("error_steps"))
         )
-
-    def differing(self, found: Record) -> list[str]:
-        """The settings in which a record differs from this run."""
-        return [key for key, value in self.settings.items() if found.settings.get(key) != value]
 
 
 def needed_of(
@@ -139,29 +124,22 @@ def needed_of(
     folder: Path | str | None = None,
     replica: Replica | None = None,
 ) -> Needed:
-    """What the run of a competitor is; ValueError if there is none, or no record chooses its rate yet.
-
-    ``folder`` and ``replica`` are those of :class:`Needed`, where the replica is known already.
-    """
+    """The run of a competitor; ValueError while no record chooses its learning rate."""
     if replica is None:
         replica = experiment.replica(place.technique, place.scale, seed, records=folder)
-    settings, _ = settings_and_key(experiment, place.scale, replica)
+    settings, _ = settings_and_key(experiment, place.scale, replace(replica, seed=0))
     return Needed(place, seed, replica, settings, identity(settings, seed), folder)
 
 
-def settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
-    """The settings of a run as they stand in a record, and its identity with seed 0."""
-    return _settings_and_key(experiment, scale, replace(replica, seed=0))
-
-
 @lru_cache(maxsize=_CACHED)
-def _settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
+def settings_and_key(experiment: Experiment, scale: str, replica: Replica) -> tuple[dict[str, Any], str]:
+    """The settings of a run with seed 0, as they stand in a record, and its identity."""
     settings = settings_of(experiment, scale, replica)
     return settings, identity(settings, 0)
 
 
 def settings_of(experiment: Experiment, scale_name: str, replica: Replica) -> dict[str, Any]:
-    """Everything that was chosen, as it stands in a record."""
+    """Every choice, as it stands in a record."""
     scale, fitter = experiment.scales[scale_name], experiment.fitter
     if fitter is not None:
         return {
@@ -218,24 +196,18 @@ def _output_layer(recipe: Recipe, replica: Replica) -> str:
 
 
 def _dropout_scaled(replica: Replica) -> str | None:
-    """How dropout keeps the scale of its units, unless by division in training, which is the usual way."""
+    # How dropout keeps the scale of its units, unless by division in training, which is usual.
     if not any(replica.dropout) or replica.dropout_convention == "training":
         return None
     return "in testing: the inputs of each layer are multiplied by the rate of keeping"
 
 
 def _held_out(scale: Scale) -> str | None:
-    """Which examples stand in for the test set; see :meth:`cosnorm.data.Dataset.hold_out`."""
     if not scale.validation:
         return None
-    # Documents are sorted by class, so that the last ones would be of one class.
-    text = bool(data.preparation(scale.dataset))
-    which = (
-        f"{scale.validation} of the training examples at random"
-        if text
-        else (f"the last {scale.validation} training examples")
-    )
-    return f"{which}, in place of the test set"
+    if data.preparation(scale.dataset):  # documents are sorted by class, so the last ones share one class
+        return f"{scale.validation} of the training examples at random, in place of the test set"
+    return f"the last {scale.validation} training examples, in place of the test set"
 
 
 def _inputs(dataset: str, replica: Replica) -> str:
@@ -250,7 +222,7 @@ def _inputs(dataset: str, replica: Replica) -> str:
 
 
 def read(path: Path) -> Record:
-    """:func:`cosnorm.record.read`, once for each state of a file."""
+    """As :func:`cosnorm.record.read`, but a file is read again only after it has changed."""
     try:
         state = record.file_of(path).stat()
     except OSError as error:
@@ -283,7 +255,7 @@ def first_serving(wanted: Needed, places: list[Place], folder: Path | str) -> Re
 
 
 def seeds_by_technique(folder: Path, experiment: str, scale: str) -> dict[str, set[int]]:
-    """Seeds of the records that a folder has of an experiment at a scale, by technique."""
+    """Seeds of an experiment's records at a scale, by technique."""
     found: dict[str, set[int]] = {}
     for path in record.listed(folder, experiment, scale):
         technique, _, seed = path.stem.rpartition("-seed")
@@ -293,9 +265,9 @@ def seeds_by_technique(folder: Path, experiment: str, scale: str) -> dict[str, s
 
 
 def view(found: Record, place: Place, epochs: int) -> Record:
-    """A record under the name of another competitor, cut to so many epochs.
+    """A record under the name of another competitor, cut to its number of epochs.
 
-    The final figures are those of the shorter run. Its seconds are taken in proportion, which
+    The final figures are those of the shorter run. Its seconds are scaled in proportion, which
     ``cost["seconds_of"]`` says; its provenance is that of the record.
     """
     if epochs > found.settings["epochs"]:
@@ -309,7 +281,6 @@ def view(found: Record, place: Place, epochs: int) -> Record:
 
 
 def _cut(found: Record, epochs: int) -> dict[str, Any]:
-    """The fields of a record that a smaller number of epochs changes."""
     diverged = found.final["diverged_epoch"]
     diverged = diverged if diverged is not None and diverged <= epochs else None
     curves = {name: curve[:epochs] for name, curve in found.curves.items()}

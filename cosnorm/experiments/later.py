@@ -1,6 +1,4 @@
-"""Experiments that the paper does not have: TensorFlow's tutorial network as an anchor for CIFAR-10, the
-datasets that the abstract of its later version names, and the magnitudes of inputs.
-"""
+"""Experiments beyond the paper: TensorFlow's tutorial network, CIFAR-100 and SVHN, and input magnitudes."""
 
 from __future__ import annotations
 
@@ -159,11 +157,9 @@ SVHN = replace(
 
 # -- Input magnitudes: the cause of claim 10 --------------------------------------------------------------
 
-# Claim 10's cause: does a network that ignores the length of its input need no inputs of other lengths?
-#
 # The paper says that distorted images help a cosine network less, because it does not see magnitudes. Here
-# the distortion is of magnitude alone: every training input is multiplied by a factor of its own, between a
-# quarter and four, and every network is also tested on scaled inputs.
+# only the magnitude is distorted: every training input is multiplied by its own factor, between a quarter
+# and four, and every network is also tested on scaled inputs.
 
 #: Largest factor on the training inputs; the smallest is its inverse.
 FACTOR = 4.0
@@ -172,15 +168,7 @@ _SCALED_NORMS = ("none", "cosine", "centered", "batch")
 _OBSERVE = {"observe": ("scaled_inputs",)}
 
 
-def _scaled_name(norm: str) -> str:
-    """The name of a technique that trains on inputs of other lengths."""
-    return f"{norm}-scaled"
-
-
-def _scaled(norm: str) -> Technique:
-    plain = MNIST.techniques[norm]
-    return replace(plain, norm=norm, settings={"magnitude": FACTOR}, against=norm)
-
+_SCALED_RATES = {**MNIST.scales["smoke"].rates, "centered": 3.0}
 
 MAGNITUDE = replace(
     MNIST,
@@ -188,18 +176,22 @@ MAGNITUDE = replace(
     title="Test errors on MNIST with training inputs scaled by random factors, and without",
     techniques={
         **{norm: MNIST.techniques[norm] for norm in _SCALED_NORMS},
-        **{_scaled_name(norm): _scaled(norm) for norm in _SCALED_NORMS},
+        **{
+            f"{norm}-scaled": replace(
+                MNIST.techniques[norm], norm=norm, settings={"magnitude": FACTOR}, against=norm
+            )
+            for norm in _SCALED_NORMS
+        },
     },
     scales={
         "smoke": replace(
             MNIST.scales["smoke"],
             rates={
                 name: rate
-                for norm, rate in MNIST.scales["smoke"].rates.items()
-                if norm in (*_SCALED_NORMS, "centered")
-                for name in (norm, _scaled_name(norm))
-            }
-            | dict.fromkeys(("centered", _scaled_name("centered")), 3.0),
+                for norm, rate in _SCALED_RATES.items()
+                if norm in _SCALED_NORMS
+                for name in (norm, f"{norm}-scaled")
+            },
             epochs=10,
             settings=_OBSERVE,
             note="scikit-learn's 8x8 digits and a small network, rates as in `mnist` and the same with and "

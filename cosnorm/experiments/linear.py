@@ -1,10 +1,10 @@
-"""An anchor for the errors on 20 Newsgroups: linear classifiers on the same vectors, split the same way.
+"""A reference for the errors on 20 Newsgroups: linear classifiers on the same vectors, split the same way.
 
-The paper's best network misclassifies 29.4 % of the test documents. Whether that is little or much depends on
-what these TF-IDF vectors allow, so scikit-learn fits two linear classifiers to them: multinomial logistic
-regression, which is the paper's network without hidden layers, and ridge regression on the targets 1 and -1.
-The strength of their regularization is chosen by cross-validation on the training documents. The test
-documents are used once, for the classifier that is then fitted to all training documents.
+The paper's best network misclassifies 29.4 % of the test documents. To see what these TF-IDF vectors allow,
+scikit-learn fits two linear classifiers to them: multinomial logistic regression, which is the paper's
+network without hidden layers, and ridge regression on the targets 1 and -1. The strength of the
+regularization is chosen by cross-validation on the training documents. The test documents are used once, for
+the classifier that is then fitted to all training documents.
 """
 
 from __future__ import annotations
@@ -22,32 +22,20 @@ from cosnorm.experiments.experiment import Experiment, Scale, Technique
 from cosnorm.experiments.paper import NEWSGROUPS
 from cosnorm.training import Curves
 
-#: Parts of the training documents, each of which is held out once.
+#: Parts of the training documents; each is held out once.
 FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """One of the classifiers.
+    """A linear classifier, and how to choose the strength of its regularization."""
 
-    Attributes
-    ----------
-    solver, loss
-        In words, as they stand in a record.
-    parameter, values
-        The name of scikit-learn's parameter that sets the strength, and what it is chosen from.
-    make
-        A classifier that is not fitted yet, from such a value.
-    loss_of
-        The mean loss of a fitted one, from its inputs and targets.
-    """
-
-    solver: str
+    solver: str  # a description for the record, as is the loss
     loss: str
-    parameter: str
+    parameter: str  # of scikit-learn, which sets the strength
     values: tuple[float, ...]
     make: Callable[[float], Any]
-    loss_of: Callable[[Any, Any, np.ndarray], float]
+    loss_of: Callable[[Any, Any, np.ndarray], float]  # mean loss of a fitted one on inputs and targets
 
 
 def _logistic(value: float) -> Any:
@@ -95,10 +83,10 @@ CLASSIFIERS = {
 
 
 class LinearFitter:
-    """Makes the runs of this experiment; see :class:`cosnorm.experiments.experiment.Fitter`."""
+    """Fits the classifiers of this experiment; see :class:`cosnorm.experiments.experiment.Fitter`."""
 
     def settings(self, scale: Scale, technique: str) -> dict[str, Any]:
-        """Everything that was chosen, as it stands in a record."""
+        """Every choice, as it stands in a record."""
         classifier = CLASSIFIERS[technique]
         return {
             "inputs": "as prepared",
@@ -126,18 +114,16 @@ class LinearFitter:
     def fit(self, dataset: data.Dataset, technique: str, seed: int) -> Curves:
         """Choose the strength, fit to all training documents, and evaluate once.
 
-        Observed are ``strength``, the chosen value, and ``cross_validation_error``, the errors over all folds
-        for each value.
-
-        Raises
-        ------
-        ValueError
-            If scikit-learn is not installed.
+        The observations are ``strength``, the chosen value, and ``cross_validation_error``, the errors over
+        all folds for each value.
         """
         begin = time.perf_counter()
         classifier = CLASSIFIERS[technique]
         inputs, targets = _matrix(dataset.train_inputs), dataset.train_targets
-        errors = [_validated(classifier.make(value), inputs, targets, seed) for value in classifier.values]
+        errors = [
+            _cross_validation_errors(classifier.make(value), inputs, targets, seed)
+            for value in classifier.values
+        ]
         best = classifier.values[int(np.argmin(errors))]
         fitted = classifier.make(best).fit(inputs, targets)
         tested = _matrix(dataset.test_inputs)
@@ -151,8 +137,7 @@ class LinearFitter:
         )
 
 
-def _validated(classifier: Any, inputs: Any, targets: np.ndarray, seed: int) -> int:
-    """Errors on documents that the classifier was not fitted to, over all folds."""
+def _cross_validation_errors(classifier: Any, inputs: Any, targets: np.ndarray, seed: int) -> int:
     from sklearn.model_selection import StratifiedKFold
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(inputs, targets)
@@ -167,7 +152,6 @@ def _errors(fitted: Any, inputs: Any, targets: np.ndarray) -> int:
 
 
 def _matrix(rows: Any) -> Any:
-    """Sparse rows as scipy's matrix, in float64."""
     try:
         import sklearn  # noqa: F401
         from scipy.sparse import csr_matrix

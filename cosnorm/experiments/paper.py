@@ -12,6 +12,15 @@ from cosnorm.training import ImageSettings
 #: The paper gives weight norm "no additional parameter", and its bias only keeps denominators from zero.
 UNBIASED = Technique(5.0, "paper", settings={"hidden_bias": False})
 
+_MNIST_SHORT = Scale(
+    dataset="mnist",
+    sizes=(784, 1000, 1000, 10),
+    batch_size=100,
+    epochs=20,
+    seeds=5,
+    note="The paper's network, data and rates for a tenth of its epochs.",
+)
+
 MNIST = Experiment(
     name="mnist",
     title="Test errors on MNIST, one normalization technique against another",
@@ -34,13 +43,8 @@ MNIST = Experiment(
             epochs=20,
             seeds=3,
             rates={
-                "none": 0.5,
-                "cosine": 3.0,
-                "batch": 1.0,
-                "weight": 0.3,
-                "max_norm": 0.3,
-                "layer": 0.3,
-                "weight-biased": 0.3,
+                **{"none": 0.5, "cosine": 3.0, "batch": 1.0},
+                **dict.fromkeys(("weight", "max_norm", "layer", "weight-biased"), 0.3),
             },
             note="scikit-learn's 8x8 digits and a small network, on which cosine at 10 and batch norm at 5 "
             "leave some seeds at chance. Each rate is among the best of a few tried on seeds 0-5 by test "
@@ -48,20 +52,10 @@ MNIST = Experiment(
             "ranking.",
             threads=1,
         ),
-        "short": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
-            epochs=20,
-            seeds=5,
-            note="The paper's network, data and rates for a tenth of its epochs.",
-        ),
-        "paper": Scale(
-            dataset="mnist",
-            sizes=(784, 1000, 1000, 10),
-            batch_size=100,
+        "short": _MNIST_SHORT,
+        "paper": replace(
+            _MNIST_SHORT,
             epochs=200,
-            seeds=5,
             # Figure 3 is drawn from these very runs.
             settings={"observe": ("preactivation",)},
             note="The paper's protocol, with several seeds where the paper shows one run.",
@@ -171,27 +165,28 @@ NOISE = replace(
 
 # -- Text, 20 Newsgroups: Figure 6 and Table 3 (section 5.2) ----------------------------------------------
 
-#: Test documents that the paper's errors are out of.
+#: Number of test documents behind the paper's errors.
 TEST_DOCUMENTS = 7500
-
-
-#: The rates of the fewest validation errors in the records of `rates_newsgroups` at scale smoke (a test
-#: compares).
+#: The rates that the records of `rates_newsgroups` at scale smoke choose, as a test checks.
 TEXT_RATES = {
-    "none": 1.0,
-    "cosine": 3.0,
-    "centered": 10.0,
-    "batch": 3.0,
-    "weight": 10.0,
-    "max_norm": 1.0,
-    "layer": 1.0,
+    **{"none": 1.0, "cosine": 3.0, "centered": 10.0, "batch": 3.0},
+    **{"weight": 10.0, "max_norm": 1.0, "layer": 1.0},
 }
 
 
 def _paper_text(error: float, variance: float) -> Printed:
-    """The paper's mean test error and its variance in millionths, as counts of documents."""
+    # The mean test error and its variance in millionths, as counts of documents.
     return Printed(error * TEST_DOCUMENTS, variance * 1e-6 * TEST_DOCUMENTS**2)
 
+
+_NEWSGROUPS_SHORT = Scale(
+    dataset="newsgroups",
+    sizes=(21_566, 1000, 1000, 20),
+    batch_size=100,
+    epochs=20,
+    seeds=5,
+    note="The paper's network, data and rates for 20 epochs; the paper does not say how many it made.",
+)
 
 NEWSGROUPS = Experiment(
     name="newsgroups",
@@ -220,21 +215,10 @@ NEWSGROUPS = Experiment(
             "no evidence for a ranking.",
             threads=1,
         ),
-        "short": Scale(
-            dataset="newsgroups",
-            sizes=(21_566, 1000, 1000, 20),
-            batch_size=100,
-            epochs=20,
-            seeds=5,
-            note="The paper's network, data and rates for 20 epochs; the paper does not say how many it "
-            "made.",
-        ),
-        "paper": Scale(
-            dataset="newsgroups",
-            sizes=(21_566, 1000, 1000, 20),
-            batch_size=100,
+        "short": _NEWSGROUPS_SHORT,
+        "paper": replace(
+            _NEWSGROUPS_SHORT,
             epochs=200,
-            seeds=5,
             note="The paper's network, data and rates; 200 epochs, as on MNIST, for the paper names no "
             "number.",
         ),
@@ -265,19 +249,14 @@ _CONVNET = {"channels": (64, 64), "kernel_size": 5, "average": 0.9999}
 #: Smoke scale: the digits, cropped to 7x7 so that there is something to shift. With the weights of so few
 #: channels a standard deviation of 0.1 would leave too small a signal.
 _SMALL_CONVNET = {"channels": (8, 8), "kernel_size": 3, "average": 0.99, "std": 0.3, "crop": 7}
-#: The rates of the fewest validation errors in the records of `rates_cifar10` at scale smoke (a test
-#: compares).
+#: The rates that the records of `rates_cifar10` at scale smoke choose, as a test checks.
 IMAGE_RATES = {"none": 0.03, "cosine": 3.0, "centered": 3.0, "batch": 0.3, "weight": 0.3, "layer": 0.3}
 
 
 #: Epochs, of 391 steps, at the paper's scale.
 _EPOCHS = {
-    "none": 169,
-    "cosine": 62,
-    "centered": 62,
-    "none-augmented": 640,
-    "cosine-augmented": 640,
-    "centered-augmented": 640,
+    **{"none": 169, "cosine": 62, "centered": 62},
+    **dict.fromkeys(("none-augmented", "cosine-augmented", "centered-augmented"), 640),
 }
 #: The paper counts steps to an error, and its tutorial tests 112 images twice.
 _OBSERVE_STEPS = {"error_steps": 200, "observe": ("first_112",)}
@@ -287,6 +266,17 @@ def _with_distortion(norm: str, rate: float, source: str) -> Technique:
     against = None if norm == "none" else "none-augmented"
     return Technique(rate, source, norm, {"images": DISTORTED}, against, full_steps=234_000)
 
+
+_CIFAR10_SHORT = Scale(
+    dataset="cifar10",
+    sizes=IMAGE_SIZES,
+    batch_size=128,
+    epochs=_EPOCHS["cosine"],
+    seeds=3,
+    settings={**_CONVNET, **_OBSERVE_STEPS},
+    note="The paper's network, data and rates for 24 242 steps: past those that the paper's cosine networks "
+    "took to the baseline's lowest error, and a tenth of those of its distorted baseline.",
+)
 
 CIFAR10 = Experiment(
     name="cifar10",
@@ -320,24 +310,11 @@ CIFAR10 = Experiment(
             "the code work, no evidence for a ranking.",
             threads=1,
         ),
-        "short": Scale(
-            dataset="cifar10",
-            sizes=IMAGE_SIZES,
-            batch_size=128,
-            epochs=_EPOCHS["cosine"],
-            seeds=3,
-            settings={**_CONVNET, **_OBSERVE_STEPS},
-            note="The paper's network, data and rates for 24 242 steps: past those that the paper's cosine "
-            "networks took to the baseline's lowest error, and a tenth of those of its distorted baseline.",
-        ),
-        "paper": Scale(
-            dataset="cifar10",
-            sizes=IMAGE_SIZES,
-            batch_size=128,
+        "short": _CIFAR10_SHORT,
+        "paper": replace(
+            _CIFAR10_SHORT,
             epochs=_EPOCHS["none-augmented"],
-            seeds=3,
             lengths=_EPOCHS,
-            settings={**_CONVNET, **_OBSERVE_STEPS},
             note="The paper's network, data and rates: 250 240 steps with distorted images, past the 234 000 "
             "of its Table 4; without distortion 66 079 for the baseline, past the 66 000 of its Table 5, and "
             "24 242 for the cosine networks, which it reports to need fewer than 2000.",

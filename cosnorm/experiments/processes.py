@@ -1,8 +1,8 @@
 """Processes that train runs for a campaign, one after the other, and report each epoch in a line.
 
-Such a process reads what to do from its standard input, one JSON object per line, and answers on what was its
-standard output. At the end of the input, which comes at the latest with the end of the process that started
-it, and when it is told to terminate, the runs in progress keep their state at the end of their epoch.
+Such a process reads its orders from standard input, one JSON object per line, and answers on standard output.
+When the input ends, at the latest with the parent process, or on a signal to terminate, the runs in progress
+save their state at the end of their epoch.
 """
 
 from __future__ import annotations
@@ -31,20 +31,14 @@ from cosnorm.experiments.runner import Plan, Runner, Stopped, plan
 from cosnorm.record import Record, RecordError
 from cosnorm.training import Curves, Replica
 
-#: Errors whose message says what to do; of any other one the kind is named as well.
+#: Errors whose message says what to do; for all others their type is reported as well.
 EXPLAINED = (ValueError, RecordError, DatasetError)
 
 Events = queue.SimpleQueue[tuple["Process", dict[str, Any]]]
 
 
 class Process:
-    """A process that runs :func:`main`, as the process sees it that started it; answers arrive in a queue.
-
-    Attributes
-    ----------
-    title
-        What it does, for whoever reads its messages.
-    """
+    """A child process that runs :func:`main`; its answers arrive in a queue."""
 
     def __init__(self, device: torch.device, events: Events) -> None:
         environment = dict(os.environ)
@@ -60,9 +54,9 @@ class Process:
             text=True,
             encoding="utf-8",
             env=environment,
-            start_new_session=True,  # Ctrl-C is for the process that is in charge
+            start_new_session=True,  # Ctrl-C is for the parent process
         )
-        self.title = ""
+        self.title = ""  # what it does, for the reader of its answers
         self.born = time.monotonic()
         self.events = events
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
@@ -71,20 +65,20 @@ class Process:
         self._answers.start()
 
     def send(self, order: dict[str, Any]) -> None:
-        """Give it something to do; if it is gone, its end is on the way."""
+        """Give it an order; if the process is gone, the queue will say so."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
 
     def close(self) -> None:
-        """Let it end: at once, or with the epoch that it is in."""
+        """Let it end: now, or with the epoch in progress."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.close()
 
     def kill(self) -> None:
-        """End it whatever it does."""
+        """End it at once."""
         self.process.kill()
         self.process.wait()
         self.close()
@@ -112,12 +106,12 @@ class Process:
 
 
 class _BusyError(Exception):
-    """Another process is making the run."""
+    """Another process is training the run."""
 
 
 def main() -> None:
     """Work until the input ends."""
-    # What libraries print must not come between the answers.
+    # Whatever libraries print goes to the standard error, not between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     stop = threading.Event()
@@ -128,13 +122,13 @@ def main() -> None:
         orders.put(None)
 
     signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
     torch.set_num_threads(1)
     threading.Thread(target=_listen, args=(sys.stdin, orders, stop), daemon=True).start()
     lock = threading.Lock()
 
     def answer(kind: str, **content: Any) -> None:
-        # Whoever started this process may be gone; what the run has come to is kept all the same.
+        # The parent process may be gone; the state of the run is saved all the same.
         with lock, contextlib.suppress(OSError):
             print(json.dumps({"kind": kind, **content}), file=answers, flush=True)
 
@@ -153,7 +147,7 @@ def _listen(stream: TextIO, orders: queue.SimpleQueue, stop: threading.Event) ->
 
 
 def obey(order: dict[str, Any], answer: Callable[..., None], stop: threading.Event) -> None:
-    """Do what a line asks for, and answer how it ended."""
+    """Follow an order, and answer how it ended."""
     try:
         if order["do"] == "measure":
             made = trial(get(order["experiment"]), order["scale"], order["technique"])
@@ -188,15 +182,8 @@ def _train(order: dict[str, Any], answer: Callable[..., None], stop: threading.E
         del count
         raise _BusyError
 
-    Runner(
-        planned,
-        order["records"],
-        on_epoch=on_epoch,
-        on_record=on_record,
-        on_wait=on_wait,
-        stop=stop,
-        supersede=True,
-    ).run()
+    hooks: dict[str, Any] = {"on_epoch": on_epoch, "on_record": on_record, "on_wait": on_wait}
+    Runner(planned, order["records"], **hooks, stop=stop, supersede=True).run()
 
 
 def _plan(order: dict[str, Any]) -> Plan:

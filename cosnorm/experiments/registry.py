@@ -3,31 +3,7 @@
 from __future__ import annotations
 
 from cosnorm.experiments import ambiguity, depth, fair, later, linear, paper
-from cosnorm.experiments.experiment import (
-    DEFAULT_SCALE,
-    PRINTED_TAIL,
-    SCALE_VARIABLE,
-    Experiment,
-    Fitter,
-    Printed,
-    Scale,
-    Technique,
-    tail,
-)
-
-__all__ = [
-    "DEFAULT_SCALE",
-    "PRINTED_TAIL",
-    "SCALE_VARIABLE",
-    "Experiment",
-    "Fitter",
-    "Printed",
-    "Scale",
-    "Technique",
-    "get",
-    "registry",
-    "tail",
-]
+from cosnorm.experiments.experiment import Experiment
 
 
 def registry() -> dict[str, Experiment]:
@@ -44,11 +20,6 @@ def registry() -> dict[str, Experiment]:
 
 def get(name: str) -> Experiment:
     """An experiment by name.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists those there are.
 
     Examples
     --------

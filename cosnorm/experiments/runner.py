@@ -14,14 +14,7 @@ from typing import Any
 import torch
 
 from cosnorm import _atomic, data, provenance, record
-from cosnorm.experiments.checkpoint import (
-    CheckpointFile,
-    Contributions,
-    RunCheckpoint,
-    RunLock,
-    leftovers,
-    remove_leftovers,
-)
+from cosnorm.experiments.checkpoint import CheckpointFile, Contributions, RunLock, leftovers, remove_leftovers
 from cosnorm.experiments.experiment import Experiment, Fitter, tail
 from cosnorm.experiments.identity import Needed, Place, read, settings_of, view
 from cosnorm.experiments.registry import get
@@ -29,31 +22,29 @@ from cosnorm.experiments.sharing import find, home, needed
 from cosnorm.record import Record
 from cosnorm.training import Curves, Hooks, Replica, Watcher, resolve_device, train_with
 
-#: Seconds between two checkpoints of a run, and between two looks at a run that another process makes.
+#: Seconds between two checkpoints of a run, and between two looks for a run that another process trains.
 CHECKPOINT_SECONDS = 30.0
 WAIT_SECONDS = 0.5
-#: Stacks trained at the same time on a CUDA device, each on a stream of its own.
+#: Stacks trained at the same time on a CUDA device, each on its own stream.
 CUDA_PARALLEL = 4
-#: Folder, within the records, that keeps what a run under a new definition of its experiment replaces.
+#: Folder within the records that keeps those replaced after the definition of an experiment has changed.
 SUPERSEDED = "superseded"
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was asked to end, and every run in progress has kept its state."""
+    """Training was asked to stop, and every run in progress has saved its state."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run, checked before anything is trained.
+    """The runs of an experiment, checked before anything is trained; see :func:`cosnorm.experiments.run`.
 
     Attributes
     ----------
-    experiment, scale, techniques, seeds, device
-        As for :func:`cosnorm.experiments.run`.
     records
-        The folder that is asked first where records choose learning rates.
+        The folder that is read before the package's records where records choose learning rates.
     only
-        The runs, where they are not all techniques with all seeds.
+        The runs, if they are not all techniques with all seeds.
     """
 
     experiment: Experiment
@@ -81,8 +72,12 @@ class Plan:
         return self._replicas[run]
 
     def fix(self, replicas: Mapping[tuple[str, int], Replica]) -> None:
-        """Take the settings of runs from a plan that was made before."""
+        """Use the settings of another plan for some runs."""
         self._replicas.update(replicas)
+
+    def place(self, technique: str) -> Place:
+        """Where the records of a technique lie."""
+        return Place(self.experiment.name, self.scale, technique)
 
     def command(self, technique: str, seed: int) -> str:
         """The command that repeats one run."""
@@ -100,13 +95,7 @@ def plan(
     device: str | torch.device = "auto",
     records: Path | str | None = None,
 ) -> Plan:
-    """What :func:`cosnorm.experiments.run` would do; parameters as there.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a seed is negative; the message lists the names there are.
-    """
+    """What :func:`cosnorm.experiments.run` would do; parameters as there."""
     experiment = get(name)
     scale, chosen = experiment.scale(scale)
     if isinstance(norms, str):
@@ -126,7 +115,7 @@ def plan(
 
 
 def load_data(planned: Plan, progress: bool = False) -> data.Dataset:
-    """The dataset of a plan, prepared, with the held-out examples in place of the test set if it has some."""
+    """The prepared dataset of a plan, with its held-out examples, if any, in place of the test set."""
     scale = planned.experiment.scales[planned.scale]
     dataset = data.load(scale.dataset, progress=progress, **scale.preparation)
     return dataset.hold_out(scale.validation) if scale.validation else dataset
@@ -150,15 +139,14 @@ def run(
 ) -> list[Record]:
     """Run an experiment and return one record per run.
 
-    Several runs are trained at the same time: on a CPU one per thread, with as many threads as
-    :func:`torch.get_num_threads` returns, on a CUDA device in stacks. A killed run goes on from its last
-    checkpoint and ends in the same record, on the same machine to the last bit except for cost and date; the
-    record names every version, commit and processor that trained a part of it.
-    Several processes may share a folder: each run is locked by one of them, and the others wait for its
-    record.
+    Several runs are trained at the same time: on a CPU as many as :func:`torch.get_num_threads` allows, on a
+    CUDA device in stacks. A killed run goes on from its last checkpoint; on the same machine the record is
+    the same to the last bit except for cost and date, and it names every version, commit and processor that
+    trained a part of it. Several processes may share a folder: each run is locked by one of them, and the
+    others wait for its record.
 
     A run that several experiments share is trained once. Its record is written to its home, see
-    ``cosnorm.experiments.sharing``, and comes back as a view under the name that was asked for.
+    ``cosnorm.experiments.sharing``, and returned as a view under the name that was asked for.
 
     Parameters
     ----------
@@ -167,31 +155,31 @@ def run(
     norms
         Techniques: a list, a string with commas, or ``"all"``.
     scale
-        ``"smoke"``, ``"short"`` or ``"paper"``; without one ``$COSNORM_SCALE``, else smoke.
+        ``"smoke"``, ``"short"`` or ``"paper"``; by default ``$COSNORM_SCALE``, else smoke.
     seeds
-        How many (0, 1, ...), or the seeds themselves; without it the number the scale asks for.
+        How many (0, 1, ...), or the seeds themselves; by default the number of the scale.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device.
     records
         Folder to write each record to as soon as its run is done. Runs that a record in the folder serves
-        are not run again. The folder also chooses learning rates, where an experiment leaves that to the
-        records of another. ``None`` keeps the records in memory only.
+        are not repeated. If the records of another experiment choose learning rates, they are looked for
+        here first. ``None`` keeps the records in memory only.
     progress
         Print one line per finished run, and show the download of a dataset.
     on_epoch, on_record
-        Called after each epoch, and with each record and whether it had been there before. Records
-        come in the order of the result, epochs as they happen.
+        Called after each epoch, and with each record and whether it already existed. Records come in the
+        order of the result, epochs as they happen.
     on_wait
-        Called with the number of runs that other processes are making, whenever nothing else is left to
-        do and that number has changed.
+        Called with the number of runs that other processes are training, whenever it changes while this
+        process has nothing else to do.
     checkpoint_every
         Seconds between two checkpoints of a run, kept in the folder until its record is written.
     stop
-        An event that ends training early: each run in progress keeps its state at the end of its epoch.
+        An event that ends training early: each run in progress saves its state at the end of its epoch.
     supersede
-        Whether to make runs again whose place in the folder is taken by a record of other settings, such as
-        those of an earlier version of the experiment. The old record moves to the folder ``superseded``
-        within the records when the new one is written. Otherwise such a record is an error.
+        Whether to repeat runs whose record has other settings, such as those of an earlier version of the
+        experiment. The old record moves to the folder ``superseded`` within the records when the new one is
+        written. By default such a record is an error.
 
     Returns
     -------
@@ -200,13 +188,11 @@ def run(
 
     Raises
     ------
-    ValueError
-        If a name is unknown, or the device is not there.
     cosnorm.record.RecordError
-        If the folder cannot be written to (found out before training), or holds a damaged record or one
-        with other settings.
+        If the folder cannot be written to (checked before training), or holds a damaged record or one with
+        other settings.
     cosnorm.data.DatasetError
-        If the dataset is not to be had.
+        If the dataset cannot be downloaded or read.
     Stopped
         If ``stop`` was set before all runs were finished; a kind of ``KeyboardInterrupt``.
 
@@ -224,10 +210,7 @@ def run(
 
 
 class Runner(Hooks):
-    """The runs of a plan that this process trains, with their locks, checkpoints and records.
-
-    Parameters as for :func:`run`.
-    """
+    """Trains the runs of a plan, with their locks, checkpoints and records; parameters as for :func:`run`."""
 
     def __init__(
         self,
@@ -248,14 +231,14 @@ class Runner(Hooks):
         self._homes: dict[tuple[str, int], Plan] = {}
         self.present = set(self.results)
         self._locks: dict[int, RunLock] = {}
-        self._checkpoints: dict[int, RunCheckpoint] = {}
+        self._checkpoints: dict[int, CheckpointFile] = {}
         self._contributions: dict[int, Contributions] = {}
         self._told = 0
         self._waited_for = 0
-        provenance.environment(planned.device)  # notes the commit now: long runs outlive it
+        provenance.environment(planned.device)  # notes the commit now; it may change during long runs
 
     def run(self) -> list[Record]:
-        """Train what has no record; wait for runs that another process has locked."""
+        """Train the runs without a record; wait for those that another process has locked."""
         runs = self.planned.runs
         self._tidy()
         self._tell()
@@ -270,45 +253,45 @@ class Runner(Hooks):
         return [self.results[run] for run in runs]
 
     def stopping(self) -> bool:
-        """Whether somebody has asked for an early end."""
+        """Whether training is to end early."""
         return self.stop is not None and self.stop.is_set()
 
     def home(self, run: tuple[str, int]) -> Plan:
-        """The plan of the experiment under whose name a run is trained and written, of this run alone."""
+        """A plan of one run: the experiment under whose name it is trained and written."""
         if run not in self._homes:
-            place = self._place(run) if self.folder is None else home(self._needed(run))
-            if place == self._place(run):
-                self._homes[run] = replace(self.planned, techniques=run[:1], seeds=run[1:], only=())
+            planned, own = self.planned, self.planned.place(run[0])
+            place = own if self.folder is None else home(_needed(planned, run))
+            if place == own:
+                self._homes[run] = replace(planned, techniques=run[:1], seeds=run[1:], only=())
             else:
-                self._homes[run] = Plan(
-                    get(place.experiment),
-                    place.scale,
-                    (place.technique,),
-                    run[1:],
-                    self.planned.device,
-                    self.planned.records,
-                )
+                where = (get(place.experiment), place.scale, (place.technique,))
+                self._homes[run] = Plan(*where, run[1:], planned.device, planned.records)
             self.replica(run)
         return self._homes[run]
 
     def replica(self, run: tuple[str, int]) -> Replica:
-        """What is trained for a run: its own network, with all that its home observes."""
+        """The settings with which a run is trained, with all that its home observes."""
         (trained,) = self.home(run).runs
         return self.home(run).replica(*trained)
 
+    def name(self, run: tuple[str, int]) -> str:
+        """The name of a run's record, at its home."""
+        ((technique, seed),) = self.home(run).runs
+        return self.home(run).place(technique).name(seed)
+
     def train(self, missing: list[tuple[str, int]]) -> None:
-        """Train the missing runs that nobody else is training; runs that are the same only once."""
+        """Train the missing runs that no other process is training; runs that are the same only once."""
         self.missing = list({self.name(run): run for run in reversed(missing)}.values())[::-1]
         chosen = self.planned.experiment.scales[self.planned.scale]
         on_cpu = self.planned.device.type == "cpu"
         threads = (chosen.threads or 1) if on_cpu else torch.get_num_threads()
-        # On a processor every run gets its own threads, so that its result does not depend on their number.
+        # On a CPU every run gets its own threads, so that its result does not depend on their number.
         parallel = max(1, torch.get_num_threads() // threads) if on_cpu else CUDA_PARALLEL
         replicas = [self.replica(run) for run in self.missing]
         try:
             with _threads(threads):
                 if self.planned.experiment.fitter is not None:
-                    self._fit(self.planned.experiment.fitter, replicas)
+                    self._fit_models(self.planned.experiment.fitter, replicas)
                 else:
                     train_with(self, replicas, self.dataset, device=self.planned.device, parallel=parallel)
         finally:
@@ -318,20 +301,13 @@ class Runner(Hooks):
             self._checkpoints.clear()
             self._contributions.clear()
 
-    def _fit(self, fitter: Fitter, replicas: list[Replica]) -> None:
-        """Make the runs that the engine does not train, one after the other."""
+    def _fit_models(self, fitter: Fitter, replicas: list[Replica]) -> None:
         for index, run in enumerate(self.missing):
             ((technique, seed),) = self.home(run).runs
             if self.start(index):
                 curves = fitter.fit(self.dataset, technique, seed)
                 self.epoch(index, replicas[index], curves)
                 self.finish(index, curves)
-
-    def name(self, run: tuple[str, int]) -> str:
-        """What the record of a run is called where it is at home."""
-        there = self.home(run)
-        (trained,) = there.runs
-        return Place(there.experiment.name, there.scale, trained[0]).name(trained[1])
 
     def start(self, index: int) -> bool:
         """Lock a run, unless another process trains it or has just finished it."""
@@ -344,15 +320,15 @@ class Runner(Hooks):
         lock = RunLock(path)
         if not lock.held:
             return False
-        if record.exists(path) and not (self.supersede and not self._needed(run).serves(read(path))):
+        if record.exists(path) and not (self.supersede and not _needed(self.planned, run).serves(read(path))):
             remove_leftovers(path)
             lock.release()
             return False
         self._locks[index] = lock
         return True
 
-    def checkpoint(self, index: int) -> RunCheckpoint | None:
-        """The file that keeps the state of a run."""
+    def checkpoint(self, index: int) -> CheckpointFile | None:
+        """The file with the state of a run; without a folder there is none."""
         if self.folder is None:
             return None
         if index not in self._checkpoints:
@@ -364,10 +340,10 @@ class Runner(Hooks):
                 "dataset": self.dataset.sha256,
                 "device": self.planned.device.type,
             }
-            file = CheckpointFile(self._path(run), identity, self.every)
-            self._checkpoints[index] = RunCheckpoint(file, self._contributed(index))
+            whence = (self._path(run), identity, self.every, self._contributed(index))
+            self._checkpoints[index] = CheckpointFile(*whence)
         if self.stopping():
-            self._checkpoints[index].file.every = 0.0
+            self._checkpoints[index].every = 0.0
         return self._checkpoints[index]
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
@@ -377,7 +353,7 @@ class Runner(Hooks):
             self.on_epoch(self.planned.replica(*self.missing[index]), curves)
 
     def finish(self, index: int, curves: Curves) -> None:
-        """Make the record, write it, and clear away what was only needed until then."""
+        """Make the record, write it, and remove the checkpoint and the lock."""
         run = self.missing[index]
         result = self.record(index, curves)
         if self.folder is not None:
@@ -386,11 +362,11 @@ class Runner(Hooks):
                 set_aside(path)
             remove_leftovers(record.write(result, self.folder))
             self._locks.pop(index).release()
-        self.results[run] = view(result, self._place(run), self.planned.replica(*run).epochs)
+        self.results[run] = view(result, self.planned.place(run[0]), self.planned.replica(*run).epochs)
         self._tell()
 
     def record(self, index: int, curves: Curves) -> Record:
-        """The record of a run that is done, under the name that it has at home."""
+        """The record of a finished run, under the name that it has at home."""
         last = len(curves.test_error) if curves.diverged_epoch is None else curves.diverged_epoch
         contributions = self._contributed(index).until(last)
         there = self.home(self.missing[index])
@@ -400,19 +376,12 @@ class Runner(Hooks):
     def _contributed(self, index: int) -> Contributions:
         return self._contributions.setdefault(index, Contributions(self.planned.device))
 
-    def _place(self, run: tuple[str, int]) -> Place:
-        return Place(self.planned.experiment.name, self.planned.scale, run[0])
-
-    def _needed(self, run: tuple[str, int]) -> Needed:
-        return _needed(self.planned, run)
-
     def _path(self, run: tuple[str, int]) -> Path:
-        """Where the record of a run goes, and beside it its lock and its checkpoint."""
         assert self.folder is not None
         return Path(self.folder) / f"{self.name(run)}.json"
 
     def _tidy(self) -> None:
-        """Remove what a process has left beside a record that was killed right after it wrote it."""
+        # A process that is killed right after it wrote a record leaves hidden files next to it.
         if self.folder is None:
             return
         for path in (Path(self.folder) / f"{self.results[run].stored}.json" for run in self.present):
@@ -423,7 +392,7 @@ class Runner(Hooks):
                     lock.release()
 
     def _wait_for(self, others: list[tuple[str, int]]) -> None:
-        """Take in runs that have just been made under another name, then give other processes a moment."""
+        # Another name may have served some of them by now; for the rest give other processes a moment.
         others = [run for run in others if not self._take(run)]
         if not others:
             return
@@ -435,7 +404,6 @@ class Runner(Hooks):
             self._take(run)
 
     def _take(self, run: tuple[str, int]) -> bool:
-        """Take in the record of a run if there is one by now."""
         found = stored(self.planned, self.folder, [run], supersede=self.supersede)
         self.present |= set(found)
         self.results |= found
@@ -443,7 +411,7 @@ class Runner(Hooks):
         return bool(found)
 
     def _tell(self) -> None:
-        """Tell of finished runs in the order of the plan, each as soon as all before it are told of."""
+        # In the order of the plan, each as soon as all before it have been reported.
         runs = self.planned.runs
         while self._told < len(runs) and runs[self._told] in self.results:
             run = runs[self._told]
@@ -456,7 +424,6 @@ class Runner(Hooks):
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Compute with so many processor threads, then with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -466,13 +433,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a record to the folder ``superseded`` within its records, or ``superseded-2`` and so on.
-
-    Raises
-    ------
-    RecordError
-        If it cannot be moved.
-    """
+    """Move a record to the folder ``superseded`` within its records, or ``superseded-2`` and so on."""
     folder, inner = path.parents[2], Path(*path.parts[-3:])
     number = 1
     while (aside := folder / (SUPERSEDED + (f"-{number}" if number > 1 else "")) / inner).exists():
@@ -481,7 +442,7 @@ def set_aside(path: Path) -> Path:
         if path.exists():
             aside.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, aside)
-        else:  # it shares a file, where the record of its own that is written next comes before it
+        else:  # it is in a shared file; the separate file that is written next takes precedence
             _atomic.write(aside, record.content_of(path))
     except OSError as error:
         raise record.RecordError(f"could not move {path} to {aside}: {error.strerror or error}") from error
@@ -495,13 +456,12 @@ def stored(
     *,
     supersede: bool = False,
 ) -> dict[tuple[str, int], Record]:
-    """The runs of a plan, or those of ``runs``, that a record in the folder serves; views where it is shared.
+    """The runs of a plan, or those of ``runs``, that a record in the folder serves; views of shared ones.
 
     Raises
     ------
     RecordError
-        If one of them is damaged; or if a run has no record and its place is taken by one of other settings,
-        unless that may be superseded.
+        If a record is damaged, or has other settings than its run and may not be superseded.
     """
     found: dict[tuple[str, int], Record] = {}
     if folder is None:
@@ -518,17 +478,15 @@ def stored(
 
 
 def _needed(planned: Plan, run: tuple[str, int]) -> Needed:
-    """What a run of a plan is, at the rate that was planned."""
-    place = Place(planned.experiment.name, planned.scale, run[0])
-    return needed(place, run[1], planned.records, planned.replica(*run))
+    return needed(planned.place(run[0]), run[1], planned.records, planned.replica(*run))
 
 
 def _check_free(wanted: Needed, path: Path) -> None:
-    """Raise RecordError if a record of other settings is where that of a run belongs."""
     if record.exists(path):
-        differing = ", ".join(wanted.differing(read(path)))
+        settings = read(path).settings
+        differing = [key for key, value in wanted.settings.items() if settings.get(key) != value]
         raise record.RecordError(
-            f"{path} was made with another {differing} than the experiment has now. "
+            f"{path} was made with another {', '.join(differing)} than the experiment has now. "
             "To make the run again, add --supersede (supersede=True in Python): the old record then moves to "
             f"the folder {SUPERSEDED!r}. To leave it where it is, choose another folder with --records "
             "(records= in Python)"
@@ -555,7 +513,7 @@ def make_record(
     curves: Curves,
     contributions: list[dict[str, Any]],
 ) -> Record:
-    """The record of a run of a plan, from its curves and from who made which of its epochs."""
+    """The record of a run, from its curves and from who trained which of its epochs."""
     replica = planned.replica(technique, seed)
     memory, kind = provenance.peak_memory(planned.device)
     return Record(
@@ -592,7 +550,7 @@ def _rounded(curves: Curves) -> dict[str, list[Any]]:
 
 
 def _short(value: Any) -> Any:
-    """Floats to five significant digits, in lists too; counts as they are."""
+    # Floats to five significant digits, in lists too; counts as they are.
     if isinstance(value, list):
         return [_short(entry) for entry in value]
     return record.significant(value) if isinstance(value, float) else value

@@ -1,17 +1,17 @@
 """Which experiments share a run: what two experiments need is trained once, and both read its record.
 
-A run that has to be trained is written to its *home*: of all competitors at the same scale that share it at
-the same length, the one of the first experiment in the order of the registry. The pre-activations of the
-cosine network at the paper's length are those of ``mnist/paper/cosine``, for example. What it means that a
-record serves a run is said in :mod:`cosnorm.experiments.identity`.
+A new record is written to the run's *home*: of all competitors at the same scale that share it at the same
+length, the one of the first experiment in the registry. For example, the pre-activations of the cosine
+network at the paper's length are read from ``mnist/paper/cosine``. Which records serve a run is defined in
+:mod:`cosnorm.experiments.identity`.
 
-Which competitors share their runs follows from the experiments alone, without a look at any file. The only
-exceptions are experiments whose learning rates are chosen by the records of another one.
+Which competitors share a run follows from the experiments alone, without reading any file, except where the
+records of another experiment choose the learning rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,10 +35,8 @@ __all__ = ["Needed", "Place", "Shelf", "find", "home", "needed", "places", "read
 
 @dataclass(frozen=True)
 class _Known:
-    """A competitor of the registry, and its position there."""
-
     place: Place
-    order: int
+    order: int  # in the registry
     replica: Replica  # with seed 0
     chosen: bool  # whether records choose its learning rate, which then is 1 in the replica
 
@@ -46,7 +44,7 @@ class _Known:
 def needed(
     place: Place, seed: int, folder: Path | str | None = None, replica: Replica | None = None
 ) -> Needed:
-    """What the run of a competitor is; see :func:`cosnorm.experiments.identity.needed_of`."""
+    """The run of a competitor; see :func:`cosnorm.experiments.identity.needed_of`."""
     return needed_of(get(place.experiment), place, seed, folder, replica)
 
 
@@ -66,13 +64,13 @@ def home(wanted: Needed) -> Place:
         and known.replica.epochs == wanted.replica.epochs
         and _covers(known.replica, wanted.replica)
     ]
-    # Where records choose a rate, other records may choose another one: such a place is no good home.
+    # Other records may choose another rate, so a place whose rate is chosen is the last resort.
     best = min(same, key=lambda known: (known.chosen, known.order), default=None)
     return wanted.place if best is None else best.place
 
 
 def served(place: Place, folder: Path | str | None = None) -> list[Place]:
-    """The competitors that the records of one can serve, itself among them."""
+    """The competitors that the records of one can serve, including itself."""
     wanted = needed(place, 0, folder)
     return [known.place for known in _alike(wanted) if _covers(wanted.replica, known.replica)]
 
@@ -83,21 +81,21 @@ def find(wanted: Needed, folder: Path | str) -> Record | None:
 
 
 class Shelf:
-    """The records of a folder, which need not exist, by name; each of its folders is listed once."""
+    """The records of a folder, which need not exist; each of its folders is listed once."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._listed: dict[tuple[str, str], dict[str, set[int]]] = {}
 
     def own(self, experiment: str, scale: str) -> dict[str, set[int]]:
-        """Seeds of the records in the folder of an experiment and a scale, by technique."""
+        """Seeds of the records of an experiment at a scale, by technique."""
         key = (experiment, scale)
         if key not in self._listed:
             self._listed[key] = seeds_by_technique(self.folder, *key)
         return self._listed[key]
 
     def seeds(self, place: Place) -> set[int]:
-        """Seeds of a competitor for which there is a file that may serve it."""
+        """Seeds for which there is a file that may serve a competitor."""
         return {
             seed
             for other in places(needed(place, 0, self.folder))
@@ -110,41 +108,31 @@ class Shelf:
 
 
 def _key(place: Place, replica: Replica) -> str:
-    """The identity of a run but for its seed."""
-    return settings_and_key(get(place.experiment), place.scale, replica)[1]
+    return settings_and_key(get(place.experiment), place.scale, replace(replica, seed=0))[1]
 
 
 def _covers(one: Replica, other: Replica) -> bool:
-    """Whether a run is as long as another one with the same identity, and observes all that it observes."""
-    return (
-        one.epochs >= other.epochs
-        and set(other.observe) <= set(one.observe)
-        and other.error_steps in (None, one.error_steps)
-    )
+    # Of two runs with one identity: whether the first is as long and observes everything.
+    observed = set(other.observe) <= set(one.observe) and other.error_steps in (None, one.error_steps)
+    return one.epochs >= other.epochs and observed
 
 
-def _alike(wanted: Needed) -> Iterator[_Known]:
-    """The competitors that share a run but for its length and observers, in the order of the registry."""
+def _alike(wanted: Needed) -> list[_Known]:
+    # The competitors that share a run but for its length and observers, in the order of the registry.
     fixed, chosen = _known()
     found = list(fixed.get(_key(wanted.place, wanted.replica), ()))
     unrated = replace(wanted.replica, learning_rate=1.0, gain_rate=1.0)
     for known in chosen.get(_key(wanted.place, unrated), ()):
-        if known.place == wanted.place or _rated(known, wanted) == wanted.identity:
-            found.append(known)
-    yield from sorted(found, key=lambda known: known.order)
-
-
-def _rated(known: _Known, wanted: Needed) -> str | None:
-    """The identity of a competitor whose rate is chosen by records; ``None`` while it is not."""
-    try:
-        return needed(known.place, wanted.seed, wanted.folder).identity
-    except ValueError:
-        return None
+        with suppress(ValueError):  # no record has chosen its rate yet
+            other = wanted if known.place == wanted.place else needed(known.place, wanted.seed, wanted.folder)
+            if other.identity == wanted.identity:
+                found.append(known)
+    return sorted(found, key=lambda known: known.order)
 
 
 @lru_cache(maxsize=1)
 def _known() -> tuple[dict[str, list[_Known]], dict[str, list[_Known]]]:
-    """All competitors by identity but for the seed: of fixed rates, and of chosen ones with the rate 1."""
+    # All competitors by identity but for the seed: those with fixed rates, and those with chosen ones at 1.
     fixed: dict[str, list[_Known]] = {}
     chosen: dict[str, list[_Known]] = {}
     order = 0

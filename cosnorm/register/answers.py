@@ -15,7 +15,7 @@ import numpy as np
 from cosnorm import data, evidence, experiments
 from cosnorm.claims.text import listed
 from cosnorm.experiments import costing
-from cosnorm.experiments.registry import PRINTED_TAIL, Printed
+from cosnorm.experiments.experiment import PRINTED_TAIL, Printed
 from cosnorm.record import Record
 
 #: Epochs of the paper's MNIST runs.

@@ -23,7 +23,7 @@ from cosnorm.claims._judging import ALPHA, LESS, outcome
 from cosnorm.claims._records import LEAST, SCALES, SEEDS, Records, commands, quoted
 from cosnorm.evidence import Difference, Interval
 from cosnorm.evidence.statistics import compare
-from cosnorm.experiments.registry import tail
+from cosnorm.experiments.experiment import tail
 from cosnorm.record import Record, summarize
 
 #: Every verdict on a point, in the order in which a reader should meet them.

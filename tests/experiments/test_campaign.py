@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from synthetic import record_of
+from synthetic import record_of, repeatable
 
 from cosnorm import experiments, record
 from cosnorm.experiments import campaign, execution
@@ -35,15 +34,6 @@ def made_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("[!.]*.json"))
 
 
-def repeatable(path: Path) -> dict[str, Any]:
-    """All of a record but its cost and its dates."""
-    content = asdict(read(path))
-    del content["cost"], content["provenance"]["date"]
-    for part in content["provenance"].get("contributions", ()):
-        del part["date"]
-    return content
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of the runs of most tests here, made without an interruption."""
@@ -57,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def same(one: Path, other: Path) -> None:
     assert made_in(one) == made_in(other) == MADE
     for name in MADE:
-        assert repeatable(one / f"{name}.json") == repeatable(other / f"{name}.json")
+        assert repeatable(read(one / f"{name}.json")) == repeatable(read(other / f"{name}.json"))
 
 
 # -- the plan ------------------------------------------------------------------------------------------

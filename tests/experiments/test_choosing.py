@@ -64,8 +64,7 @@ def test_an_unfinished_grid_chooses_nothing(package: Path, tmp_path: Path) -> No
     )
 
 
-def test_the_robustness_reviews_case(tmp_path: Path) -> None:
-    """An interrupted ``rates_cifar10`` is not taken for a search, and says so in ``run`` and ``list``."""
+def test_an_interrupted_search_is_not_taken_for_a_complete_one(tmp_path: Path) -> None:
     own = tmp_path / "records"
     shutil.copytree(record.PACKAGE_RECORDS / "rates_cifar10", own / "rates_cifar10")
     packed = own / "rates_cifar10" / "smoke.json"
@@ -77,21 +76,8 @@ def test_the_robustness_reviews_case(tmp_path: Path) -> None:
     shutil.copytree(record.PACKAGE_RECORDS / "rates_cifar10", own / "rates_cifar10", dirs_exist_ok=True)
     mine = choose("rates_cifar10/smoke", "cosine", folder=own)
     assert (mine.rate, mine.where) == (3.0, f"the records in {own}")
-    done = CliRunner().invoke(
-        app,
-        [
-            "run",
-            "fair_cifar10",
-            "--norm",
-            "cosine",
-            "--scale",
-            "paper",
-            "--seeds",
-            "1",
-            "--records",
-            str(own),
-        ],
-    )
+    words = ["run", "fair_cifar10", "--norm", "cosine", "--scale", "paper", "--seeds", "1"]
+    done = CliRunner().invoke(app, [*words, "--records", str(own)])
     assert done.exit_code == 1
     assert "site-packages" not in done.stderr
     assert str(record.PACKAGE_RECORDS) not in done.stderr

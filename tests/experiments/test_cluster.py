@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from synthetic import repeatable
 
 import cosnorm
 from cosnorm import experiments, record
@@ -37,25 +38,8 @@ NO_RAY = importlib.util.find_spec("ray") is None
 needs_ray = pytest.mark.skipif(NO_RAY, reason="ray is not installed (pip install 'cosnorm[sweep]')")
 
 
-def results(records: list[Record]) -> list[tuple[Any, ...]]:
-    """All that two makings of the same run must agree in."""
-    return [
-        (
-            r.name,
-            r.settings,
-            r.curves,
-            r.final,
-            {key: undated(value) for key, value in r.provenance.items() if key != "date"},
-        )
-        for r in records
-    ]
-
-
-def undated(value: Any) -> Any:
-    """Contributions without their dates."""
-    if not isinstance(value, list):
-        return value
-    return [{key: entry for key, entry in each.items() if key != "date"} for each in value]
+def results(records: list[Record]) -> list[dict[str, Any]]:
+    return [repeatable(each) for each in records]
 
 
 def task(runs: list[Run], **changes: Any) -> Task:

@@ -10,7 +10,7 @@ import torch
 
 import cosnorm
 from cosnorm import experiments, provenance, record
-from cosnorm.experiments.checkpoint import CheckpointFile, Contributions, RunCheckpoint
+from cosnorm.experiments.checkpoint import CheckpointFile, Contributions
 from cosnorm.experiments.runner import Runner, load_data
 from cosnorm.record import Record
 from cosnorm.training import Curves
@@ -93,11 +93,10 @@ def test_of_a_run_that_diverges_the_epoch_in_which_it_did_counts(tmp_path: Path)
 
 
 def test_a_state_without_a_checkpoint_is_no_contribution(tmp_path: Path) -> None:
-    kept = RunCheckpoint(
-        CheckpointFile(tmp_path / "none-seed0.json", {}, 0), Contributions(torch.device("cpu"))
-    )
+    path = tmp_path / "none-seed0.json"
+    kept = CheckpointFile(path, {}, 0, Contributions(torch.device("cpu")))
     assert kept.load() is None
     kept.save(lambda: {"epoch": 3})
-    again = RunCheckpoint(kept.file, Contributions(torch.device("cpu")))
-    assert again.load() == {"epoch": 3}
-    assert [entry["epochs"] for entry in again.contributions.until(7)] == [[1, 7]]
+    again = Contributions(torch.device("cpu"))
+    assert CheckpointFile(path, {}, 0, again).load() == {"epoch": 3}
+    assert [entry["epochs"] for entry in again.until(7)] == [[1, 7]]

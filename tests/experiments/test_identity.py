@@ -133,14 +133,3 @@ def test_it_is_the_same_after_json_and_without_what_is_none() -> None:
     assert identity({**found, "sizes": tuple(found["sizes"])}, 0) == identity(found, 0)
     assert identity({**found, "something new": 1}, 0) != identity(found, 0), "what is unknown counts"
     assert NOT_IDENTITY.isdisjoint({"dataset", "norm", "learning_rate", "hidden_parameters", "output_layer"})
-
-
-def test_experiments_share_their_runs() -> None:
-    """A trajectory that several experiments need is one run."""
-    mnist, seen = (experiments.plan(name, "cosine", "paper", 1, "cpu") for name in ("mnist", "preactivation"))
-    depth = experiments.plan("depth", "cosine-3-layers", "paper", 1, "cpu")
-    found = {
-        identity(settings_of(plan.experiment, plan.scale, plan.replica(plan.techniques[0], 0)), 0)
-        for plan in (mnist, seen, depth)
-    }
-    assert len(found) == 1

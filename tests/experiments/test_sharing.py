@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic import record_of
 
 from cosnorm import evidence, experiments, record
-from cosnorm.experiments import runner, sharing
-from cosnorm.experiments.registry import tail
+from cosnorm.experiments import paper, runner, sharing
+from cosnorm.experiments.experiment import tail
 from cosnorm.experiments.sharing import Place, find, home, needed, places, served, view
 from cosnorm.record import Record, RecordError, read, write
 from cosnorm.training import Curves
@@ -18,6 +20,11 @@ from cosnorm.training import Curves
 MNIST = Place("mnist", "smoke", "cosine")
 DEPTH = Place("depth", "smoke", "cosine-3-layers")
 AMBIGUITY = Place("ambiguity", "smoke", "cosine")
+
+
+def run(name: str, technique: str, seeds: Any, folder: Path | None, **options: Any) -> Record:
+    (made,) = experiments.run(name, technique, "smoke", seeds, device="cpu", records=folder, **options)
+    return made
 
 
 def files(folder: Path) -> list[str]:
@@ -30,6 +37,8 @@ def test_the_network_of_three_layers_is_that_of_mnist() -> None:
     assert home(wanted) == MNIST
     assert places(wanted)[:2] == [DEPTH, MNIST]
     assert DEPTH in served(MNIST)
+    names = (("mnist", "cosine"), ("preactivation", "cosine"), ("depth", "cosine-3-layers"))
+    assert len({needed(Place(name, "paper", technique), 0).identity for name, technique in names}) == 1
 
 
 def test_a_shorter_run_is_served_by_a_longer_one_and_never_the_other_way_round() -> None:
@@ -87,28 +96,24 @@ def test_a_run_is_trained_once_and_written_at_home(tmp_path: Path) -> None:
     def note(replica: object, curves: Curves) -> None:
         trained.append(f"{len(curves.test_error)}")
 
-    options = {"device": "cpu", "records": tmp_path, "on_epoch": note}
-    (depth,) = experiments.run("depth", "cosine-3-layers", "smoke", [1], **options)
+    depth = run("depth", "cosine-3-layers", [1], tmp_path, on_epoch=note)
     assert (depth.name, depth.stored) == ("depth/smoke/cosine-3-layers-seed1", "mnist/smoke/cosine-seed1")
     assert files(tmp_path) == ["mnist/smoke/cosine-seed1.json"]
     assert len(trained) == 20
     told: list[tuple[str, bool]] = []
-    (mnist,) = experiments.run(
-        "mnist",
-        "cosine",
-        "smoke",
-        [1],
-        on_record=lambda r, present: told.append((r.name, present)),
-        **options,
-    )
-    (shorter,) = experiments.run("ambiguity", "cosine", "smoke", [1], **options)
+
+    def tell(result: Record, present: bool) -> None:
+        told.append((result.name, present))
+
+    mnist = run("mnist", "cosine", [1], tmp_path, on_epoch=note, on_record=tell)
+    shorter = run("ambiguity", "cosine", [1], tmp_path, on_epoch=note)
     assert len(trained) == 20, "nothing was trained again"
     assert told == [("mnist/smoke/cosine-seed1", True)]
     assert mnist.curves == depth.curves
     assert mnist.provenance["command"].startswith("cosnorm run mnist --norm cosine --scale smoke --seeds 1-1")
     assert shorter.curves["test_error"] == mnist.curves["test_error"][:8]
     assert files(tmp_path) == ["mnist/smoke/cosine-seed1.json"]
-    alone = experiments.run("ambiguity", "cosine", "smoke", [1], device="cpu")[0]
+    alone = run("ambiguity", "cosine", [1], None)
     assert alone.stored == alone.name, "in memory nothing is shared"
     assert (alone.curves, alone.final, alone.settings) == (shorter.curves, shorter.final, shorter.settings)
 
@@ -116,20 +121,14 @@ def test_a_run_is_trained_once_and_written_at_home(tmp_path: Path) -> None:
 def test_runs_that_are_one_are_trained_once_within_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cosnorm.experiments import paper
-
+    mnist, smoke = paper.MNIST, paper.MNIST.scales["smoke"]
     twin = dataclasses.replace(
-        paper.MNIST,
+        mnist,
         techniques={
-            **paper.MNIST.techniques,
-            "none-twin": dataclasses.replace(paper.MNIST.techniques["none"], norm="none"),
+            **mnist.techniques,
+            "none-twin": dataclasses.replace(mnist.techniques["none"], norm="none"),
         },
-        scales={
-            "smoke": dataclasses.replace(
-                paper.MNIST.scales["smoke"],
-                rates={**paper.MNIST.scales["smoke"].rates, "none-twin": 0.5},
-            )
-        },
+        scales={"smoke": dataclasses.replace(smoke, rates={**smoke.rates, "none-twin": 0.5})},
     )
     monkeypatch.setattr(paper, "MNIST", twin)
     sharing._known.cache_clear()
@@ -162,27 +161,10 @@ def test_an_interrupted_run_goes_on_under_another_name(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        experiments.run(
-            "depth",
-            "cosine-3-layers",
-            "smoke",
-            1,
-            device="cpu",
-            records=tmp_path,
-            on_epoch=stop,
-            checkpoint_every=0,
-        )
+        run("depth", "cosine-3-layers", 1, tmp_path, on_epoch=stop, checkpoint_every=0)
     assert files(tmp_path) == ["mnist/smoke/.cosine-seed0.checkpoint"]
     seen: list[int] = []
-    experiments.run(
-        "mnist",
-        "cosine",
-        "smoke",
-        1,
-        device="cpu",
-        records=tmp_path,
-        on_epoch=lambda _, curves: seen.append(len(curves.test_error)),
-    )
+    run("mnist", "cosine", 1, tmp_path, on_epoch=lambda _, curves: seen.append(len(curves.test_error)))
     assert seen[0] == 7
     assert files(tmp_path) == ["mnist/smoke/cosine-seed0.json"]
 
@@ -242,9 +224,8 @@ def test_evidence_reads_views(tmp_path: Path) -> None:
         assert len(evidence.load(name, scale, tmp_path)) == count
     table = evidence.table(found)
     assert table["cosine"].n == 2
-    (run,) = experiments.run("ambiguity", "cosine", "smoke", 1, device="cpu", records=tmp_path)
-    placed = evidence.receipt(run, tmp_path)
-    assert placed.differing == ()
+    made = run("ambiguity", "cosine", 1, tmp_path)
+    assert evidence.receipt(made, tmp_path).differing == ()
 
 
 def test_its_own_record_comes_before_a_view(tmp_path: Path) -> None:
@@ -262,7 +243,7 @@ def test_a_damaged_record_of_another_experiment_is_passed_over(tmp_path: Path) -
     with pytest.raises(RecordError, match="is damaged"):
         find(needed(MNIST, 0), tmp_path)
     with pytest.raises(RecordError, match="is damaged"):
-        experiments.run("depth", "cosine-3-layers", "smoke", 1, device="cpu", records=tmp_path)
+        run("depth", "cosine-3-layers", 1, tmp_path)
 
 
 def earlier(place: Place, seed: int, epochs: int) -> Record:
@@ -295,10 +276,8 @@ def test_a_place_that_is_taken_is_an_error_that_says_how_to_proceed(tmp_path: Pa
     path = write(old, tmp_path)
     for name, technique in (("mnist", "cosine"), ("depth", "cosine-3-layers")):
         with pytest.raises(RecordError, match=r"made with another epochs, tail than .*add --supersede"):
-            experiments.run(name, technique, "smoke", 1, device="cpu", records=tmp_path)
-    (new,) = experiments.run(
-        "depth", "cosine-3-layers", "smoke", 1, device="cpu", records=tmp_path, supersede=True
-    )
+            run(name, technique, 1, tmp_path)
+    new = run("depth", "cosine-3-layers", 1, tmp_path, supersede=True)
     assert len(new.curves["test_error"]) == 20
     assert read(path).curves == new.curves
     aside = tmp_path / runner.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json"
@@ -306,7 +285,7 @@ def test_a_place_that_is_taken_is_an_error_that_says_how_to_proceed(tmp_path: Pa
     assert ("mnist", "smoke") in evidence.available(tmp_path / runner.SUPERSEDED)
     assert evidence.available(tmp_path)["mnist", "smoke"] == 1
     write(old, tmp_path)
-    experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path, supersede=True)
+    run("mnist", "cosine", 1, tmp_path, supersede=True)
     assert (tmp_path / f"{runner.SUPERSEDED}-2" / "mnist" / "smoke" / "cosine-seed0.json").exists()
 
 
@@ -316,8 +295,8 @@ def test_a_record_that_shares_a_file_can_be_superseded(tmp_path: Path) -> None:
     record.pack(tmp_path)
     assert find(needed(MNIST, 0), tmp_path) is None
     with pytest.raises(RecordError, match="add --supersede"):
-        experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path)
-    (new,) = experiments.run("mnist", "cosine", "smoke", 1, device="cpu", records=tmp_path, supersede=True)
+        run("mnist", "cosine", 1, tmp_path)
+    new = run("mnist", "cosine", 1, tmp_path, supersede=True)
     assert read(path) == new
     assert read(tmp_path / runner.SUPERSEDED / "mnist" / "smoke" / "cosine-seed0.json") == old
     record.pack(tmp_path)
@@ -326,8 +305,6 @@ def test_a_record_that_shares_a_file_can_be_superseded(tmp_path: Path) -> None:
 
 def test_finding_out_is_cheap() -> None:
     """Without a look at files, and once for a process: a thousand look-ups in less than seconds."""
-    import time
-
     sharing._known()
     begin = time.process_time()
     for name in ("mnist", "depth", "rates"):

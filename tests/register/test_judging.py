@@ -11,7 +11,7 @@ from scipy.stats import ttest_ind
 from synthetic import make_record
 
 from cosnorm import experiments, record, register
-from cosnorm.experiments.registry import tail
+from cosnorm.experiments.experiment import tail
 from cosnorm.record import Record
 from cosnorm.register import OpenPoint, Reading
 
