@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from nbval.plugin import IPyNbCell
 
 from tools import chapters, comparison, stored_results
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would the runs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have each cell compared by the rules of tools/comparison.py, and begin with the chapters."""
@@ -22,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, IPyNbCell):
             compare_by_rules(item)
     # Workers take whole files in this order: what takes longest goes first, or one waits for the other.
-    items.sort(key=lambda item: not isinstance(item, IPyNbCell))
+    items.sort(key=lambda item: (not isinstance(item, IPyNbCell), "tests/contract" not in item.nodeid))
 
 
 def compare_by_rules(cell: IPyNbCell) -> None:
