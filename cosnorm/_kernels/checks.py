@@ -141,11 +141,7 @@ def resolve_padding(
 
 
 def check_extent(
-    name: str,
-    batch: Tensor,
-    window: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
+    name: str, batch: Tensor, window: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...]
 ) -> None:
     """Refuse a kernel that is larger than the padded input."""
     for size, kernel, width, gap in zip(batch.shape[2:], window, padding, dilation, strict=True):

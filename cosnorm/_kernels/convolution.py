@@ -78,13 +78,7 @@ class ConvolutionCosine(NamedTuple):
         return whole
 
     def gradients(
-        self,
-        needed: Sequence[bool],
-        grad: Tensor,
-        cosine: Tensor,
-        x: Patches,
-        w: Vectors,
-        shape: torch.Size,
+        self, needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Patches, w: Vectors, shape: torch.Size
     ) -> tuple[Tensor | None, Tensor | None]:
         """Equations 12 and 11, summed over the patches that a position belongs to, and over all patches."""
         filters = filters_of(w, shape, grad.numel())

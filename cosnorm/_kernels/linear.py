@@ -68,13 +68,7 @@ class LinearCosine(NamedTuple):
         return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
     def gradients(
-        self,
-        needed: Sequence[bool],
-        grad: Tensor,
-        cosine: Tensor,
-        x: Vectors,
-        w: Vectors,
-        shape: torch.Size,
+        self, needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Vectors, w: Vectors, shape: torch.Size
     ) -> tuple[Tensor | None, Tensor | None]:
         """Equations 12 and 11.
 

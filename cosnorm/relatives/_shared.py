@@ -18,12 +18,12 @@ from cosnorm._kernels.vectors import HALF, accumulation_dtype, power_of_two_abov
 def directions(weight: Tensor) -> Tensor:
     """Each vector ``weight[j]`` divided by its length; a zero vector has direction 0 and passes no gradient.
 
-    The result is float32 for half precision. A power of two first brings the largest entry to between 1 and
-    2: it cancels, and keeps every square in range for all weights that the dtype can hold.
+    The result is float32 for half precision.
     """
     rows = weight.flatten(1).to(accumulation_dtype(weight.dtype))
     if rows.shape[1] == 0:
         return rows.view(weight.shape)
+    # A power of two brings the largest entry to between 1 and 2: it cancels, and keeps squares in range.
     with torch.no_grad():
         largest = rows.abs().amax(1, keepdim=True)
         # Half of it, since the power of two above the very largest numbers is infinite.
@@ -37,10 +37,7 @@ def directions(weight: Tensor) -> Tensor:
 
 
 class Directional(nn.Module):
-    """A layer that multiplies by ``gain`` times the directions of its weight vectors.
-
-    It stands before the torch layer that it refines in the order of bases.
-    """
+    """Multiplies by ``gain`` times the directions of its weight vectors; a base before the torch layer."""
 
     weight: Tensor
     bias: Any
