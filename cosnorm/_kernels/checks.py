@@ -14,7 +14,6 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def reject_unknown(name: str, unknown: dict[str, object]) -> None:
-    """Refuse arguments that the function does not have; ``bias`` is explained: torch's layers have it."""
     if "bias" in unknown:
         raise TypeError(
             f"{name}: there is no bias. A cosine has no learned shift; what the paper calls the bias "
@@ -25,7 +24,6 @@ def reject_unknown(name: str, unknown: dict[str, object]) -> None:
 
 
 def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
-    """Refuse what is no floating-point tensor, and pairs of unlike dtypes or devices."""
     for role, tensor in (("input", input), ("weight", weight)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
@@ -53,7 +51,6 @@ def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
 
 
 def check_sparse(name: str, input: Tensor) -> None:
-    """Refuse a sparse input that has no sparse arithmetic or of which a gradient is wanted."""
     if input.dim() != 2:
         raise ValueError(f"{name}: sparse input must be a matrix, got shape {tuple(input.shape)}")
     if input.dtype not in (torch.float32, torch.float64):
@@ -70,7 +67,6 @@ def autocasts(device: torch.device) -> bool:
 
 
 def check_constant(name: str, constant: object) -> None:
-    """Refuse an appended constant that is not a finite number."""
     if isinstance(constant, bool) or not isinstance(constant, Real):
         raise TypeError(f"{name}: constant must be a number (the paper uses 1e-4), got {constant!r}")
     # A compiler may pass a symbol for the number, which cannot be asked whether it is finite.
@@ -79,7 +75,6 @@ def check_constant(name: str, constant: object) -> None:
 
 
 def check_channels(name: str, dims: int, input: Tensor, weight: Tensor, groups: object) -> None:
-    """Refuse numbers of dimensions, channels and groups that do not fit together."""
     spatial = ("L", "H, W", "D, H, W")[dims - 1]
     if input.dim() not in (dims + 1, dims + 2):
         raise ValueError(
@@ -143,7 +138,6 @@ def resolve_padding(
 def check_extent(
     name: str, batch: Tensor, window: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...]
 ) -> None:
-    """Refuse a kernel that is larger than the padded input."""
     for size, kernel, width, gap in zip(batch.shape[2:], window, padding, dilation, strict=True):
         if size + 2 * width < gap * (kernel - 1) + 1:
             raise ValueError(

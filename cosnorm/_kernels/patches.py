@@ -72,23 +72,19 @@ def prepare_patches(
     reciprocal: Tensor | None = None,
     shifted: bool | None = None,
 ) -> Patches:
-    """Make :class:`Patches` of ``input``.
-
-    ``eager`` allows looking at numbers to save work. ``reciprocal`` and ``shifted`` are from an earlier call.
-    """
+    # ``eager`` allows looking at numbers to save work; ``reciprocal`` and ``shifted`` are an earlier call's.
     dtype = accumulation_dtype(input.dtype)
     values, squares = input, None
     eager = eager and input.device.type == "cpu"
     half = input.dtype in HALF
     if centered and eager and reciprocal is None and not half:
-        squares = _squares_where_means_are_small(input, window, geometry)
+        squares = _squares_if_means_are_small(input, window, geometry)
     if shifted is None:
         shifted = centered and squares is None and not half
     if shifted:
         values = shift(input, geometry)
         geometry = geometry.without_padding()
     rounded = constant != 0 and (centered or input.dtype == torch.float16)
-    flat = None
     if reciprocal is None:
         if squares is None and centered:
             exact = values.to(dtype)
@@ -120,7 +116,7 @@ def _drop_if_none(flat: Tensor, eager: bool) -> Tensor | None:
 
 
 def _reciprocal_of(constant: float, dtype: torch.dtype) -> float:
-    """:func:`reciprocal_root` of the square of one number."""
+    # As reciprocal_root of the square.
     square, kind = constant**2, torch.finfo(dtype)
     if square > kind.max:
         return math.nan
@@ -168,10 +164,8 @@ def _squares_of_pixels(values: Tensor, groups: int) -> Tensor:
 def _centered_squares(
     deviations: Tensor, means: Tensor, values: Tensor, window: tuple[int, ...], geometry: Geometry
 ) -> Tensor:
-    """The squared length of every centered patch: spread within each pixel, plus spread between pixels.
-
-    No small difference of large sums appears, and a patch of equal numbers gives an exact zero.
-    """
+    # Spread within each pixel, plus spread between pixels: no small difference of large sums appears, and a
+    # patch of equal numbers gives an exact zero.
     depth = values.shape[1] // geometry.groups
     within = box(deviations, window, geometry)
     parts = []
@@ -182,10 +176,8 @@ def _centered_squares(
     return within + (parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
-def _squares_where_means_are_small(
-    input: Tensor, window: tuple[int, ...], geometry: Geometry
-) -> Tensor | None:
-    """Squared lengths of the centered patches of unshifted input, or None where a shift is more precise."""
+def _squares_if_means_are_small(input: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor | None:
+    # Of the centered patches of unshifted input, or None if a shift is more precise.
     if not may_reuse(input):
         return None
     parts = [pixels(input[part], geometry.groups) for part in blocks(input)]
@@ -193,9 +185,8 @@ def _squares_where_means_are_small(
     inside = list(range(2, means.dim()))
     depth = input.shape[1] // geometry.groups
     mean = means.mean(inside, keepdim=True)
-    variance = deviations.mean(inside, keepdim=True) / depth + (means - mean).square().mean(
-        inside, keepdim=True
-    )
+    within = deviations.mean(inside, keepdim=True) / depth
+    variance = within + (means - mean).square().mean(inside, keepdim=True)
     if not bool((mean.square() <= _TOLERATED * variance).all()):
         return None
     return _centered_squares(deviations, means, input, window, geometry)

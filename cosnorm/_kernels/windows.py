@@ -32,7 +32,6 @@ class Geometry(NamedTuple):
 
 
 def convolve(values: Tensor, filters: Tensor, geometry: Geometry) -> Tensor:
-    """A plain convolution of ``(N, C, *in)`` with ``(O, C / groups, *window)``, without bias."""
     stride, padding, dilation, groups = geometry
     none = [0] * len(stride)
     return torch.convolution(values, filters, None, stride, padding, dilation, False, none, groups)
@@ -41,7 +40,6 @@ def convolve(values: Tensor, filters: Tensor, geometry: Geometry) -> Tensor:
 def convolution_gradient(
     grad: Tensor, values: Tensor, filters: Tensor, geometry: Geometry, of_filters: bool
 ) -> Tensor:
-    """The gradient of :func:`convolve` with respect to its values, or to its filters."""
     stride, padding, dilation, groups = geometry
     none = [0] * len(stride)
     mask = [not of_filters, of_filters, False]
@@ -78,7 +76,7 @@ def box_transposed(maps: Tensor, like: Tensor, window: tuple[int, ...], geometry
 
 
 def _exact(maps: Tensor) -> Tensor:
-    """Cast to float64 where cuDNN might use TF32 (10-bit mantissa). Grouped ones never do."""
+    # In float32 cuDNN might use TF32 (10-bit mantissa), except in grouped convolutions.
     return maps.double() if maps.device.type == "cuda" and maps.shape[1] == 1 else maps
 
 
@@ -91,10 +89,8 @@ def windows(maps: Tensor, window: tuple[int, ...], geometry: Geometry) -> Tensor
 
 
 def blocks(maps: Tensor, factor: int = 1) -> list[slice]:
-    """Ranges of samples to work through in turn, with ``factor`` elements for each of ``maps``.
-
-    Elementwise steps over a whole batch are bound by memory; over a few samples they stay in the cache.
-    """
+    """Ranges of samples to work through in turn, with ``factor`` elements for each of ``maps``."""
+    # Elementwise steps over a whole batch are bound by memory; over a few samples they stay in the cache.
     each = max(1, maps.shape[1:].numel() * factor)
     step = max(1, _BLOCK // each)
     if maps.device.type != "cpu" or len(maps) <= step or not may_reuse(maps):
@@ -109,12 +105,10 @@ def split(channels: Tensor, groups: int) -> Tensor:
 
 
 def join(groups: Tensor) -> Tensor:
-    """``(N, groups, C / groups, *rest)`` to ``(N, C, *rest)``."""
     return groups.reshape(len(groups), groups.shape[1] * groups.shape[2], *groups.shape[3:])
 
 
 def per_group(maps: Tensor, groups: int) -> Tensor:
-    """Sum ``(N, filters, *out)`` over the filters of each group."""
     return split(maps, groups).sum(2)
 
 
@@ -125,5 +119,4 @@ def over_filters(maps: Tensor, filters: Tensor) -> Tensor:
 
 
 def column(vector: Tensor, maps: Tensor) -> Tensor:
-    """Shape a vector over channels so that it broadcasts over ``maps``."""
     return vector.view(-1, *[1] * (maps.dim() - 2))
