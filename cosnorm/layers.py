@@ -98,13 +98,6 @@ class CosineLinear(_Cosine, nn.Linear):
     -----
     Input ``(*, in_features)``, output ``(*, out_features)``, ``weight`` ``(out_features, in_features)``.
 
-    Raises
-    ------
-    TypeError
-        If ``bias`` is passed.
-    ValueError
-        If ``constant`` or ``scale`` is none of the above.
-
     Examples
     --------
     >>> layer = CosineLinear(20, 30, constant=1e-4)
@@ -215,13 +208,6 @@ class CosineConv2d(_CosineConv, nn.Conv2d):
     -----
     Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`;
     ``weight`` ``(out_channels, in_channels / groups, *kernel_size)``.
-
-    Raises
-    ------
-    TypeError
-        If ``bias`` is passed, or ``constant`` is not a number.
-    ValueError
-        If an option is none of the above, or channels and groups do not fit.
 
     Examples
     --------

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm.relatives import Standardize, UpdateRule, WeightDecay
+from cosnorm.relatives import Standardize, UpdateRule, WeightDecay, WeightNormConv2d, WeightNormLinear
 from cosnorm.techniques import TECHNIQUES, Recipe, Slot
 
 #: What the hidden layers may be normalized by; :mod:`cosnorm.techniques` says how each does it.
@@ -44,7 +44,7 @@ def mlp(
     The others are in the table below; each class named there has the equation. The output layer is
     linear with a bias, and is not normalized, as in the paper. Techniques marked "rule" also add to the
     loss or change the weights after every update: see :func:`update_rule`. ``"propagation"`` starts with a
-    :class:`~cosnorm.relatives.Standardize` that has to see the training inputs: see :func:`fit_inputs`.
+    :class:`~cosnorm.relatives.Standardize`, to be fitted to the training inputs: see :func:`fit_inputs`.
 
     The rate is one at which the network 64-100-100-10 learns scikit-learn's digits in 10 epochs of
     minibatches of 50 (a test trains each): a place to start from, not a tuned one.
@@ -90,7 +90,6 @@ def mlp(
         raise ValueError(f"sizes needs at least an input and an output, such as (784, 10), got {sizes!r}")
     recipe = _dense_recipe(norm)
     _check_bias(norm, recipe, hidden_bias)
-    _check_std(std)
 
     def build() -> nn.Sequential:
         layers: list[nn.Module] = [Standardize(sizes[0])] if recipe.standardized else []
@@ -141,10 +140,8 @@ def convnet(
     ----------
     norm
         One of :data:`NORMS`.
-    in_channels, size
-        Channels, and height and width, of the input images.
-    num_classes
-        Number of outputs.
+    in_channels, size, num_classes
+        Number of channels of the images, their height and width, and number of outputs.
     channels, hidden
         Numbers of channels of the convolutions and of units of the dense hidden layers.
     kernel_size
@@ -171,7 +168,6 @@ def convnet(
         raise ValueError(f"kernel_size must be odd, so that the size is kept, got {kernel_size}")
     recipe = _recipe(norm)
     _check_bias(norm, recipe, hidden_bias)
-    _check_std(std)
 
     def build() -> nn.Sequential:
         shape, extent = (in_channels, size, size), size
@@ -236,11 +232,7 @@ def update_rule(norm: str, network: nn.Module) -> UpdateRule:
 
 
 def fit_inputs(network: nn.Module, inputs: Tensor) -> None:
-    """Show the training inputs ``(N, *shape)`` to the layers that take fixed statistics from them.
-
-    These are the :class:`~cosnorm.relatives.Standardize` of ``"propagation"``; other networks are left as
-    they are.
-    """
+    """Fit every :class:`~cosnorm.relatives.Standardize` of a network to the training inputs."""
     for module in network.modules():
         if isinstance(module, Standardize):
             module.fit(inputs)
@@ -276,11 +268,6 @@ def _check_bias(norm: str, recipe: Recipe, hidden_bias: bool) -> None:
         )
 
 
-def _check_std(std: float) -> None:
-    if not (math.isfinite(std) and std >= 0):
-        raise ValueError(f"std must be a finite number, 0 or more, got {std}")
-
-
 def _checked_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -306,15 +293,16 @@ def _draw(
 
 @torch.no_grad()
 def _initialize(std: float, network: nn.Sequential, generator: torch.Generator | None) -> None:
-    """Weights from N(0, std²) in the order of the layers, biases 0; normalizations keep scale 1, shift 0."""
+    # Normalizations keep scale 1 and shift 0.
+    if not (math.isfinite(std) and std >= 0):
+        raise ValueError(f"std must be a finite number, 0 or more, got {std}")
     for layer in network:
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):  # the cosine layers are such as well
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()
-            reset_gain = getattr(layer, "reset_gain", None)  # of weight normalization with a learned gain
-            if callable(reset_gain):
-                reset_gain()
+            if isinstance(layer, WeightNormLinear | WeightNormConv2d):
+                layer.reset_gain()
 
 
 #: Strength of the weight decay of the tutorial's dense hidden layers.

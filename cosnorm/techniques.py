@@ -35,9 +35,8 @@ from cosnorm.relatives import (
 
 #: Group norm divides the units into this many groups, or the largest number below that divides both.
 GROUPS = 8
-#: Strength of weight decay and radius of max norm (2 in the paper) where nothing else is said.
-STRENGTH = 1e-4
-RADIUS = 2.0
+#: Strength of weight decay and radius of max norm, if nothing else is said.
+STRENGTH, RADIUS = WeightDecay.STRENGTH, MaxNorm.RADIUS
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,9 @@ def _plain(slot: Slot) -> list[nn.Module]:
 
 
 def _batch(slot: Slot) -> list[nn.Module]:
-    # The shift of batch normalization takes the bias's place; a bias before it would cancel.
-    return [slot.plain(bias=False), *_batch_norm(slot)]
-
-
-def _batch_norm(slot: Slot) -> list[nn.Module]:
-    return [nn.BatchNorm1d(slot.units) if slot.kernel_size is None else nn.BatchNorm2d(slot.units)]
+    # The shift of batch normalization replaces the bias; a bias before it would cancel.
+    norm = nn.BatchNorm1d if slot.kernel_size is None else nn.BatchNorm2d
+    return [slot.plain(bias=False), norm(slot.units)]
 
 
 def _shift(slot: Slot) -> nn.Module:
@@ -143,10 +139,6 @@ def _layer(slot: Slot) -> list[nn.Module]:
 
 def _layer_simple(detach: Literal["mean", "std", "both"] | None = None) -> Build:
     return lambda slot: [slot.plain(bias=False), LayerNormSimple(slot.unit_dims, detach=detach)]
-
-
-def _group(slot: Slot) -> list[nn.Module]:
-    return [slot.plain(bias=False), nn.GroupNorm(math.gcd(slot.units, GROUPS), slot.units)]
 
 
 def _instance(slot: Slot) -> list[nn.Module]:
@@ -251,7 +243,9 @@ TECHNIQUES: dict[str, Recipe] = {
         layers="Linear, AdaNorm", rate=0.3, conv_rate=0.3, color="#7B5EA7", marker="H",
     ),
     "group": Recipe(
-        "group norm", _group, _SCALE_AND_SHIFT, settings={"groups": GROUPS},
+        "group norm",
+        lambda slot: [slot.plain(bias=False), nn.GroupNorm(math.gcd(slot.units, GROUPS), slot.units)],
+        _SCALE_AND_SHIFT, settings={"groups": GROUPS},
         layers="Linear, GroupNorm", rate=0.3, conv_rate=0.3, color="#B8860B", marker="8",
     ),
     "instance": Recipe(

@@ -125,8 +125,8 @@ def project(weight: Tensor, radius: float) -> None:
     # Largest errors: one rounding of the factor and one of each product, and those of the length itself.
     margin = torch.finfo(weight.dtype).eps + rows.shape[1] * torch.finfo(torch.float64).eps
     factors = torch.where(lengths > radius, radius * (1 - margin) / lengths, 1.0)
-    # In the type of the weights: of another, the product would take a copy of them all. A pass over all rows,
-    # of which those inside keep every bit, costs less than a few rows by their indices.
+    # In the type of the weights, because with another the product would copy them all. A pass over all rows
+    # costs less than one over a few rows by their indices.
     weight.mul_(factors.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)))
 
 
