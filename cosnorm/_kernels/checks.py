@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
 
 def reject_unknown(name: str, unknown: dict[str, object]) -> None:
     if "bias" in unknown:
@@ -23,15 +21,19 @@ def reject_unknown(name: str, unknown: dict[str, object]) -> None:
         raise TypeError(f"{name}: unexpected argument {next(iter(unknown))!r}")
 
 
+def check_floating(name: str, role: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(
+            f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
+            f"convert it first, for example {role.split()[-1]}.float()"
+        )
+
+
 def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
     for role, tensor in (("input", input), ("weight", weight)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
-        if tensor.dtype not in FLOATING:
-            raise TypeError(
-                f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
-                f"convert it first, for example {role}.float()"
-            )
+        check_floating(name, role, tensor)
         sparse = role == "input" and name == "cosine_linear" and tensor.layout == torch.sparse_csr
         if tensor.layout != torch.strided and not sparse:
             raise TypeError(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._kernels.checks import FLOATING, check_channels, check_extent, check_tensors
+from cosnorm._kernels.checks import check_channels, check_extent, check_floating, check_tensors
 from cosnorm._kernels.vectors import HALF, accumulation_dtype, power_of_two_above, reciprocal_root
 
 
@@ -99,19 +99,9 @@ def check_size(name: str, role: str, value: object) -> int:
     return value
 
 
-def check_floating(name: str, input: object) -> None:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{name}: the input must be a torch.Tensor, got {type(input).__name__}")
-    if input.dtype not in FLOATING:
-        raise TypeError(
-            f"{name}: the input must be float16, bfloat16, float32 or float64, got {input.dtype}; "
-            "convert it first, for example input.float()"
-        )
-
-
 def check_features(name: str, input: object, features: int, dims: tuple[int, ...] | None = None) -> None:
     """Refuse an input that is not ``(N, features, *positions)``, with one of ``dims`` dimensions if given."""
-    check_floating(name, input)
+    check_floating(name, "the input", input)
     assert isinstance(input, Tensor)
     expected = f"(N, {features})" if dims == (2,) else f"(N, {features}, ...)"
     if input.dim() < 2 or (dims is not None and input.dim() not in dims) or input.shape[1] != features:

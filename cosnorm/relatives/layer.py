@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cosnorm.relatives._shared import check_floating, check_number, standardize
+from cosnorm._kernels.checks import check_floating
+from cosnorm.relatives._shared import check_number, standardize
 
 __all__ = ["AdaNorm", "LayerNormSimple"]
 
@@ -26,7 +27,7 @@ def normalized_dims(name: str, dim: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_dims(name: str, input: Tensor, dims: tuple[int, ...]) -> None:
-    check_floating(name, input)
+    check_floating(name, "the input", input)
     if input.dim() < -min(dims):
         raise ValueError(
             f"{name}: the input {tuple(input.shape)} has {input.dim()} dimensions, and dim={dims} needs "

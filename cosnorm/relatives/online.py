@@ -9,14 +9,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from cosnorm._kernels.checks import check_floating
 from cosnorm._kernels.vectors import accumulation_dtype, reciprocal_root
-from cosnorm.relatives._shared import (
-    FloatStatistics,
-    check_features,
-    check_floating,
-    check_number,
-    check_size,
-)
+from cosnorm.relatives._shared import FloatStatistics, check_features, check_number, check_size
 
 __all__ = ["ActivationClamp", "LayerScaling", "OnlineNorm"]
 
@@ -242,7 +237,7 @@ class LayerScaling(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, *)`` to the same shape."""
-        check_floating("LayerScaling", input)
+        check_floating("LayerScaling", "the input", input)
         if input.dim() < 2:
             raise ValueError(
                 f"LayerScaling: the input must have shape (N, ...), got {tuple(input.shape)}; "
@@ -279,7 +274,7 @@ class ActivationClamp(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map any shape to the same."""
-        check_floating("ActivationClamp", input)
+        check_floating("ActivationClamp", "the input", input)
         # The gradient of torch.clamp at its limits is 1 up to torch 2.13 and 0 from 2.14 on.
         clamped = input.detach().clamp(-self.limit, self.limit)
         return torch.where(input.abs() <= self.limit, input, clamped)
