@@ -24,8 +24,7 @@ Scale: TypeAlias = float | Literal["learnable"] | None
 
 
 class _Cosine(nn.Module):
-    """What the four layers share. It stands before the torch layer it refines in the order of bases."""
-
+    # A base before the torch layer that it refines.
     weight: Tensor
     scale: nn.Parameter | float | None
 
@@ -131,8 +130,6 @@ class CosineLinear(_Cosine, nn.Linear):
 
 
 class _CosineConv(_Cosine, nn.modules.conv._ConvNd):
-    """The body of the three convolutions; each names the torch layer it refines and its function."""
-
     _plain: ClassVar[Any]
     _function: ClassVar[Callable[..., Tensor]]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import torch
@@ -227,17 +227,11 @@ def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> 
     batches = [batch for batch in batches if len(batch)]
     if not batches:
         raise ValueError("set_population_statistics: batches holds no example; pass the training inputs")
-    with _evaluation(network):
-        for layer in _layers_with_averages(network, batches[0]):
-            _set_statistics(layer, network, batches)
-
-
-@contextmanager
-def _evaluation(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        yield
+        for layer in _layers_with_averages(network, batches[0]):
+            _set_statistics(layer, network, batches)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -254,27 +248,19 @@ def _layers_with_averages(network: nn.Module, batch: Tensor) -> list[Any]:
             )
         found.append(module)
 
-    handles = [
-        module.register_forward_pre_hook(note)
-        for module in network.modules()
-        if isinstance(module, _BatchNorm | _MeanOnlyBatchNorm) and module.running_mean is not None
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, _BatchNorm | _MeanOnlyBatchNorm) and module.running_mean is not None:
+                hooks.enter_context(module.register_forward_pre_hook(note))
         network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 
 def _set_statistics(layer: Any, network: nn.Module, batches: list[Tensor]) -> None:
     moments = _Moments()
-    handle = layer.register_forward_pre_hook(lambda _, inputs: moments.add(inputs[0]))
-    try:
+    with layer.register_forward_pre_hook(lambda _, inputs: moments.add(inputs[0])):
         for batch in batches:
             network(batch)
-    finally:
-        handle.remove()
     layer.running_mean.copy_(moments.mean)
     if isinstance(layer, _BatchNorm) and layer.running_var is not None:
         layer.running_var.copy_(moments.squares / moments.count)

@@ -75,7 +75,7 @@ class ScalingWeightNorm(UpdateRule):
         super().__init__(network)
         if not isinstance(network, nn.Sequential):
             raise TypeError(
-                "ScalingWeightNorm: the network must be an nn.Sequential, so that the layer behind each "
+                "ScalingWeightNorm: the network must be an nn.Sequential, so that the layer after each "
                 f"unit is known, got {type(network).__name__}"
             )
         self.links = _links(network)
