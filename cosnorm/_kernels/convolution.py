@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosnorm._kernels.patches import Patches, largest_or_one, patch_mean, prepare_patches, shift
 from cosnorm._kernels.vectors import (
     HALF,
     Saved,
@@ -22,6 +21,7 @@ from cosnorm._kernels.vectors import (
 )
 from cosnorm._kernels.windows import (
     Geometry,
+    Patches,
     blocks,
     box,
     box_transposed,
@@ -29,8 +29,12 @@ from cosnorm._kernels.windows import (
     convolution_gradient,
     convolve,
     join,
+    largest_or_one,
     over_filters,
+    patch_mean,
     per_group,
+    prepare_patches,
+    shift,
     split,
 )
 
