@@ -43,24 +43,12 @@ Filter = Callable[[str, nn.Module], bool]
 
 @dataclass(frozen=True)
 class Change:
-    """One layer of a model and what becomes of it.
+    """One layer of a model and what becomes of it."""
 
-    Attributes
-    ----------
-    name
-        In the model, as in ``named_modules``; a layer used under several names has them all.
-    before
-        The layer as it prints.
-    after
-        The class that takes its place, ``None`` if it stays.
-    note
-        What is lost, or why it stays.
-    """
-
-    name: str
-    before: str
-    after: str | None
-    note: str
+    name: str  #: As in ``named_modules``; a layer used under several names has them all.
+    before: str  #: The layer as it prints.
+    after: str | None  #: The class that replaces it, ``None`` if it stays.
+    note: str  #: What is lost, or why it stays.
 
 
 class Changes(tuple[Change, ...]):
@@ -168,7 +156,7 @@ def planned_changes(
     skip: str | Sequence[str] | Filter | None = None,
     output: bool = False,
 ) -> Changes:
-    """What :func:`convert` would do, as data; parameters and errors as there.
+    """What :func:`convert` would do, as data.
 
     Examples
     --------

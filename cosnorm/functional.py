@@ -52,15 +52,15 @@ def cosine_linear(
     .. math:: y_{j} = \frac{w_j \cdot x}{\lVert w_j \rVert \, \lVert x \rVert}
 
     With ``centered`` it is Pearson's correlation (Equation 17): the mean of :math:`x` and of each
-    :math:`w_j` over the last dimension is subtracted first. With a ``constant`` :math:`\kappa` besides,
+    :math:`w_j` over the last dimension is subtracted first. With a ``constant`` :math:`\kappa` in addition,
 
     .. math:: y_j = \frac{\sum_i (w_{ji} - \bar w_j)(x_i - \bar x) + \kappa^2}
         {\sqrt{\lVert w_j - \bar w_j \rVert^2 + \kappa^2} \, \sqrt{\lVert x - \bar x \rVert^2 + \kappa^2}}
 
     The output lies in [-1, 1] in every dtype. It does not change when a row of either argument is
     multiplied by a positive number, for lengths from 1e-18 to 1e18 in float32 and from 1e-150 to
-    1e150 in float64. The cosine with a zero vector (when centred: with a constant one) is defined
-    as 0, with zero gradient. Outside the range nothing passes for a cosine: a length below about
+    1e150 in float64. The cosine with a zero vector (when centered: with a constant one) is defined
+    as 0, with zero gradient. Outside the range no wrong cosine is returned: a length below about
     1e-19 in float32 (its square underflows) counts as zero, one above about 1e19 gives NaN.
     :func:`torch.nn.functional.normalize` differs at zero: its gradient there is about 1e12.
 
@@ -86,13 +86,6 @@ def cosine_linear(
         Shape ``(*, out_features)``, dtype of ``input``. In half precision the lengths and sums of
         lengths are computed in float32. Under autocast the arguments are cast as for
         :func:`torch.nn.functional.linear`.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a floating-point tensor, the dtypes differ, or ``bias`` is passed.
-    ValueError
-        If the shapes do not match, the devices differ, or ``constant`` is not finite.
 
     Examples
     --------
@@ -191,14 +184,6 @@ def cosine_conv2d(
     Tensor
         Shape ``(N, out_channels, H_out, W_out)`` as for :func:`torch.nn.functional.conv2d`, or
         without ``N``.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a floating-point tensor, the dtypes differ, or ``bias`` is passed.
-    ValueError
-        If shapes, groups, stride, padding or dilation do not fit, the devices differ, or
-        ``constant`` is not finite.
 
     Examples
     --------

@@ -24,8 +24,7 @@ Scale: TypeAlias = float | Literal["learnable"] | None
 
 
 class _Cosine(nn.Module):
-    """What the four layers share. It stands before the torch layer it refines in the order of bases."""
-
+    # A base before the torch layer that it refines.
     weight: Tensor
     scale: nn.Parameter | float | None
 
@@ -98,13 +97,6 @@ class CosineLinear(_Cosine, nn.Linear):
     -----
     Input ``(*, in_features)``, output ``(*, out_features)``, ``weight`` ``(out_features, in_features)``.
 
-    Raises
-    ------
-    TypeError
-        If ``bias`` is passed.
-    ValueError
-        If ``constant`` or ``scale`` is none of the above.
-
     Examples
     --------
     >>> layer = CosineLinear(20, 30, constant=1e-4)
@@ -138,8 +130,6 @@ class CosineLinear(_Cosine, nn.Linear):
 
 
 class _CosineConv(_Cosine, nn.modules.conv._ConvNd):
-    """The body of the three convolutions; each names the torch layer it refines and its function."""
-
     _plain: ClassVar[Any]
     _function: ClassVar[Callable[..., Tensor]]
 
@@ -215,13 +205,6 @@ class CosineConv2d(_CosineConv, nn.Conv2d):
     -----
     Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`;
     ``weight`` ``(out_channels, in_channels / groups, *kernel_size)``.
-
-    Raises
-    ------
-    TypeError
-        If ``bias`` is passed, or ``constant`` is not a number.
-    ValueError
-        If an option is none of the above, or channels and groups do not fit.
 
     Examples
     --------

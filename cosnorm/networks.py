@@ -1,45 +1,24 @@
-"""The networks of the paper's experiments (§5), dense and convolutional, by technique."""
+"""The networks of the paper's experiments (§5), and TensorFlow's, from which one of them starts."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm.relatives import Standardize, UpdateRule
+from cosnorm.relatives import Standardize, UpdateRule, WeightDecay, WeightNormConv2d, WeightNormLinear
 from cosnorm.techniques import TECHNIQUES, Recipe, Slot
-from cosnorm.tutorial import TUTORIAL
-
-F = TypeVar("F", bound=Callable[..., nn.Module])
 
 #: What the hidden layers may be normalized by; :mod:`cosnorm.techniques` says how each does it.
 NORMS = tuple(TECHNIQUES)
-#: Networks that are built as a whole and that :func:`mlp` and :func:`convnet` do not know.
-WHOLE = {"tutorial": TUTORIAL}
 
 
-def _with_techniques(rate: str, *words: str) -> Callable[[F], F]:
-    """Put one row per technique that has a ``rate``, made of these fields, in place of ``{techniques}``."""
-    rows = [
-        " ".join([f"{name:18} {getattr(recipe, rate):<6g}", *(getattr(recipe, word) for word in words)])
-        for name, recipe in TECHNIQUES.items()
-        if getattr(recipe, rate) is not None
-    ]
-    table = "\n    ".join(row.rstrip() for row in rows)
-
-    def decorate(function: F) -> F:
-        function.__doc__ = (function.__doc__ or "").replace("{techniques}", table)
-        return function
-
-    return decorate
-
-
-@_with_techniques("rate", "layers")
 def mlp(
     sizes: Sequence[int],
     norm: str = "cosine",
@@ -65,7 +44,7 @@ def mlp(
     The others are in the table below; each class named there has the equation. The output layer is
     linear with a bias, and is not normalized, as in the paper. Techniques marked "rule" also add to the
     loss or change the weights after every update: see :func:`update_rule`. ``"propagation"`` starts with a
-    :class:`~cosnorm.relatives.Standardize` that has to see the training inputs: see :func:`fit_inputs`.
+    :class:`~cosnorm.relatives.Standardize`, to be fitted to the training inputs: see :func:`fit_inputs`.
 
     The rate is one at which the network 64-100-100-10 learns scikit-learn's digits in 10 epochs of
     minibatches of 50 (a test trains each): a place to start from, not a tuned one.
@@ -113,16 +92,15 @@ def mlp(
     _check_bias(norm, recipe, hidden_bias)
 
     def build() -> nn.Sequential:
-        layers = _standardize(recipe, (sizes[0],))
+        layers: list[nn.Module] = [Standardize(sizes[0])] if recipe.standardized else []
         for place, (inputs, units) in enumerate(itertools.pairwise(sizes[:-1])):
             slot = Slot(inputs, units, constant=constant, first=place == 0, bias=hidden_bias)
             layers += _hidden(recipe, slot)
         return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1], bias=output_bias))
 
-    return _initialized(build, std, seed)
+    return _draw(build, partial(_initialize, std), seed)
 
 
-@_with_techniques("conv_rate")
 def convnet(
     norm: str = "cosine",
     *,
@@ -162,10 +140,8 @@ def convnet(
     ----------
     norm
         One of :data:`NORMS`.
-    in_channels, size
-        Channels, and height and width, of the input images.
-    num_classes
-        Number of outputs.
+    in_channels, size, num_classes
+        Number of channels of the images, their height and width, and number of outputs.
     channels, hidden
         Numbers of channels of the convolutions and of units of the dense hidden layers.
     kernel_size
@@ -194,7 +170,8 @@ def convnet(
     _check_bias(norm, recipe, hidden_bias)
 
     def build() -> nn.Sequential:
-        layers, extent = _standardize(recipe, (in_channels, size, size)), size
+        shape, extent = (in_channels, size, size), size
+        layers: list[nn.Module] = [Standardize(shape)] if recipe.standardized else []
         for place, (inputs, units) in enumerate(itertools.pairwise((in_channels, *channels))):
             slot = Slot(inputs, units, kernel_size, constant, first=place == 0, bias=hidden_bias)
             layers += _hidden(recipe, slot)
@@ -208,7 +185,21 @@ def convnet(
             layers += _hidden(recipe, slot)
         return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes, bias=output_bias))
 
-    return _initialized(build, std, seed)
+    return _draw(build, partial(_initialize, std), seed)
+
+
+def _list_techniques(network: Callable[..., nn.Sequential], rate: str, *texts: str) -> None:
+    rows = [
+        " ".join([f"{name:18} {getattr(recipe, rate):<6g}", *(getattr(recipe, text) for text in texts)])
+        for name, recipe in TECHNIQUES.items()
+        if getattr(recipe, rate) is not None
+    ]
+    table = "\n    ".join(row.rstrip() for row in rows)
+    network.__doc__ = (network.__doc__ or "").replace("{techniques}", table)
+
+
+_list_techniques(mlp, "rate", "layers")
+_list_techniques(convnet, "conv_rate")
 
 
 def hidden_layer(norm: str, inputs: int, units: int, *, constant: float = 1e-4) -> nn.Sequential:
@@ -241,11 +232,7 @@ def update_rule(norm: str, network: nn.Module) -> UpdateRule:
 
 
 def fit_inputs(network: nn.Module, inputs: Tensor) -> None:
-    """Show the training inputs ``(N, *shape)`` to the layers that take fixed statistics from them.
-
-    These are the :class:`~cosnorm.relatives.Standardize` of ``"propagation"``; other networks are left as
-    they are.
-    """
+    """Fit every :class:`~cosnorm.relatives.Standardize` of a network to the training inputs."""
     for module in network.modules():
         if isinstance(module, Standardize):
             module.fit(inputs)
@@ -288,36 +275,173 @@ def _checked_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _standardize(recipe: Recipe, shape: tuple[int, ...]) -> list[nn.Module]:
-    return [Standardize(shape)] if recipe.standardized else []
-
-
 def _hidden(recipe: Recipe, slot: Slot) -> list[nn.Module]:
     return recipe.build(slot) if recipe.activated else [*recipe.build(slot), nn.ReLU()]
 
 
-def _initialized(build: Callable[[], nn.Sequential], std: float, seed: int | None) -> nn.Sequential:
-    """Build a network and draw its weights, from a generator of their own if there is a seed."""
-    if not (math.isfinite(std) and std >= 0):
-        raise ValueError(f"std must be a finite number, 0 or more, got {std}")
+def _draw(
+    build: Callable[[], nn.Sequential],
+    initialize: Callable[[nn.Sequential, torch.Generator | None], None],
+    seed: int | None,
+) -> nn.Sequential:
     # torch's layers draw first weights of their own, which must not disturb the caller's random numbers.
-    untouched: AbstractContextManager[None] = (
-        nullcontext() if seed is None else torch.random.fork_rng(devices=[])
-    )
-    with untouched:
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
         network = build()
-        _initialize(network, std, None if seed is None else torch.Generator().manual_seed(seed))
+        initialize(network, None if seed is None else torch.Generator().manual_seed(seed))
     return network
 
 
 @torch.no_grad()
-def _initialize(network: nn.Sequential, std: float, generator: torch.Generator | None) -> None:
-    """Weights from N(0, std²) in the order of the layers, biases 0; normalizations keep scale 1, shift 0."""
+def _initialize(std: float, network: nn.Sequential, generator: torch.Generator | None) -> None:
+    # Normalizations keep scale 1 and shift 0.
+    if not (math.isfinite(std) and std >= 0):
+        raise ValueError(f"std must be a finite number, 0 or more, got {std}")
     for layer in network:
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):  # the cosine layers are such as well
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()
-            reset_gain = getattr(layer, "reset_gain", None)  # of weight normalization with a learned gain
-            if callable(reset_gain):
-                reset_gain()
+            if isinstance(layer, WeightNormLinear | WeightNormConv2d):
+                layer.reset_gain()
+
+
+#: Strength of the weight decay of the tutorial's dense hidden layers.
+_DECAY = 0.004
+#: Steps after which the tutorial's learning rate would fall for the first time.
+FIRST_DECAY = int(50_000 / 128 * 350)
+
+
+class ResponseNorm(nn.Module):
+    r"""Local response normalization (Krizhevsky, Sutskever and Hinton 2012) as in ``tf.nn.lrn``.
+
+    .. math:: y_c = x_c \Big/ \Big(k + \alpha \sum_{|j - c| \le r} x_j^2\Big)^{\beta}
+
+    at each position, over neighboring channels; the sum ends where the channels end.
+    Input and output have shape ``(N, channels, H, W)``. The defaults of ``radius`` :math:`r`, ``bias``
+    :math:`k`, ``alpha`` and ``beta`` are the tutorial's. :class:`torch.nn.LocalResponseNorm` computes the
+    same with a mean in place of the sum, but takes four times as long on a CPU.
+
+    Examples
+    --------
+    >>> ResponseNorm(3, radius=1, alpha=1.0, beta=1.0)(torch.ones(1, 3, 1, 1)).flatten()
+    tensor([0.3333, 0.2500, 0.3333])
+    """
+
+    band: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        radius: int = 4,
+        bias: float = 1.0,
+        alpha: float = 0.001 / 9.0,
+        beta: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.radius, self.bias, self.alpha, self.beta = radius, bias, alpha, beta
+        places = torch.arange(channels)
+        near = (places[:, None] - places).abs() <= radius
+        self.register_buffer("band", near.to(torch.get_default_dtype())[:, :, None, None], persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(N, channels, H, W)`` to the same shape."""
+        sums = F.conv2d(input * input, self.band)
+        return input * sums.mul(self.alpha).add(self.bias).pow(-self.beta)
+
+    def extra_repr(self) -> str:
+        """All numbers, as shown by ``print``."""
+        return f"radius={self.radius}, bias={self.bias}, alpha={self.alpha:.4g}, beta={self.beta}"
+
+
+class HiddenDecay(WeightDecay):
+    """Weight decay of the dense hidden layers alone: neither of convolutions nor of the output layer."""
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        """The weights of all dense layers but the last, in the order of the network."""
+        dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        for layer in dense[:-1]:
+            weight: Any = layer.weight
+            yield weight
+
+
+def tutorial_network(
+    *,
+    in_channels: int = 3,
+    size: int = 24,
+    num_classes: int = 10,
+    channels: Sequence[int] = (64, 64),
+    hidden: Sequence[int] = (384, 192),
+    kernel_size: int = 5,
+    seed: int | None = None,
+) -> nn.Sequential:
+    """The network of TensorFlow's CIFAR-10 tutorial of 2016, from which the paper's experiment starts.
+
+    Every number is that of ``tutorials/image/cifar10/cifar10.py`` in github.com/tensorflow/models (functions
+    ``inference``, ``loss`` and ``train``, read at commit 05a434d67506f31dc8a83399ae3291b4aef75c34); other
+    sizes are for trying the code. The images and their distortions are in ``cosnorm.training.images``, the
+    moving average is :attr:`cosnorm.training.Replica.average`. The tutorial divides its learning rate, 0.1,
+    by ten every 350 epochs, which it counts as ``int(50_000 / 128 * 350)`` steps (:data:`FIRST_DECAY`). Its
+    100,000 steps end before that, so the learning rate is constant here.
+
+    The first convolution is followed by ReLU, pooling and local response normalization, later ones by
+    ReLU, local response normalization and pooling. Pooling takes the maximum of 3x3 positions with stride 2
+    and pads as TensorFlow's "SAME" does. Dense hidden layers have ReLUs, and the output layer is linear.
+    Weights are normal with mean 0, without values beyond two standard deviations; the standard deviation is
+    0.05 in the convolutions, 0.04 in dense hidden layers, and one over the number of its inputs in the output
+    layer. Biases start at 0.1, but those of the first convolution and of the output layer at 0.
+
+    Parameters and shapes are as for :func:`convnet`.
+
+    Examples
+    --------
+    >>> tutorial_network(seed=0)(torch.zeros(2, 3, 24, 24)).shape
+    torch.Size([2, 10])
+    """
+    if not channels or not hidden:
+        raise ValueError("the tutorial's network has at least one convolution and one dense hidden layer")
+
+    def build() -> nn.Sequential:
+        layers: list[nn.Module] = []
+        extent = size
+        for inputs, units in itertools.pairwise((in_channels, *channels)):
+            # "SAME": an even size lacks one position, at the end.
+            pool = nn.MaxPool2d(3, 2, padding=1) if extent % 2 else nn.MaxPool2d(3, 2, ceil_mode=True)
+            norm, first = ResponseNorm(units), not layers
+            layers += [nn.Conv2d(inputs, units, kernel_size, padding=kernel_size // 2), nn.ReLU()]
+            layers += [pool, norm] if first else [norm, pool]
+            extent = (extent + 1) // 2
+        layers.append(nn.Flatten())
+        widths = (channels[-1] * extent**2, *hidden)
+        for inputs, units in itertools.pairwise(widths):
+            layers += [nn.Linear(inputs, units), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+
+    return _draw(build, _initialize_tutorial, seed)
+
+
+@torch.no_grad()
+def _initialize_tutorial(network: nn.Sequential, generator: torch.Generator | None) -> None:
+    first, *hidden, last = (layer for layer in network if isinstance(layer, nn.Conv2d | nn.Linear))
+    for layer in (first, *hidden, last):
+        std = 0.05 if isinstance(layer, nn.Conv2d) else 0.04
+        if layer is last:
+            std = 1 / last.weight.shape[1]
+        nn.init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std, generator=generator)
+        assert layer.bias is not None
+        layer.bias.fill_(0.1 if layer in hidden else 0.0)
+
+
+TUTORIAL = Recipe(
+    "TensorFlow's tutorial",
+    lambda _: [],
+    "bias from 0 in the first convolution, from 0.1 in the others",
+    rule=partial(HiddenDecay, strength=_DECAY),
+    settings={"radius": 4, "bias": 1.0, "alpha": 0.001 / 9.0, "beta": 0.75, "weight_decay": _DECAY},
+    color="#8C510A",
+    marker="$T$",
+    network=tutorial_network,
+    weights="normal without values beyond two standard deviations, mean 0; standard deviation 0.05 in "
+    "convolutions, 0.04 in dense hidden layers, one over the number of inputs in the output layer",
+)
+#: Networks that are built as a whole and that :func:`mlp` and :func:`convnet` do not know.
+WHOLE = {"tutorial": TUTORIAL}

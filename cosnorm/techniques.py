@@ -35,35 +35,20 @@ from cosnorm.relatives import (
 
 #: Group norm divides the units into this many groups, or the largest number below that divides both.
 GROUPS = 8
-#: Strength of weight decay and radius of max norm (2 in the paper) where nothing else is said.
-STRENGTH = 1e-4
-RADIUS = 2.0
+#: Strength of weight decay and radius of max norm, if nothing else is said.
+STRENGTH, RADIUS = WeightDecay.STRENGTH, MaxNorm.RADIUS
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one hidden layer in a network.
+    """The place of one hidden layer in a network."""
 
-    Attributes
-    ----------
-    inputs, units
-        Numbers of features, or of channels, before and after.
-    kernel_size
-        ``None`` for a dense layer; else a convolution of this odd size that keeps height and width.
-    constant
-        What the cosines append to both vectors.
-    first
-        Whether it is the network's first hidden layer.
-    bias
-        Whether a layer that learns a bias of its own has it.
-    """
-
-    inputs: int
+    inputs: int  #: Number of features, or of channels, before the layer.
     units: int
-    kernel_size: int | None = None
-    constant: float = 1e-4
-    first: bool = True
-    bias: bool = True
+    kernel_size: int | None = None  #: None if dense; else a convolution of this odd size that keeps the size.
+    constant: float = 1e-4  #: What the cosines append to both vectors.
+    first: bool = True  #: Whether it is the network's first hidden layer.
+    bias: bool = True  #: Whether a layer that learns a bias of its own has it.
 
     def make(
         self, dense: Callable[..., nn.Module], conv: Callable[..., nn.Module], **options: Any
@@ -102,76 +87,34 @@ Build = Callable[[Slot], list[nn.Module]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One technique.
+    """One technique."""
 
-    Attributes
-    ----------
-    label
-        Its name in figures and tables.
-    build
-        The modules of a hidden layer up to its activation.
-    parameters
-        What a hidden unit learns besides its weights, in words.
-    inference
-        Which statistics of the training set stand in for the batch's at test time, in words.
-    rule
-        What it adds to the loss and does after every update.
-    layers
-        The classes that ``build`` uses, in words, for the table of :func:`cosnorm.networks.mlp`.
-    rate, conv_rate
-        Learning rates at which the small networks of :func:`cosnorm.networks.mlp` and
-        :func:`cosnorm.networks.convnet` learn scikit-learn's digits; ``None`` where there is no such network.
-    color, marker
-        How figures draw it: in color, and for print without color.
-    output_layer
-        What the technique does to the output layer, in words; ``None`` if it does nothing there.
-    settings
-        Numbers that the technique was run with, as they stand in a record.
-    appends_constant
-        Whether the constant of the cosines is used.
-    centers
-        Whether the means of both vectors are subtracted before.
-    activated
-        Whether ``build`` includes the ReLU.
-    standardized
-        Whether the network's input must have mean 0 and variance 1.
-    needs_batch
-        Whether training fails on a batch of one example in a dense layer.
-    needs_positions
-        Whether it is defined for convolutions only.
-    stackable
-        Whether :func:`torch.func.vmap` can train several of its networks as one.
-    biased
-        Whether its hidden layers have a bias that can be left out.
-    network
-        What builds the whole network, for one that is no technique in the networks of the paper: it takes the
-        arguments of :func:`cosnorm.networks.convnet` that are sizes, and the seed.
-    weights
-        How such a network's weights start, in words.
-    """
-
-    label: str
+    label: str  #: Its name in figures and tables.
     build: Build
-    parameters: str | None = None
-    inference: str | None = None
-    rule: Callable[[nn.Module], UpdateRule] = UpdateRule
-    layers: str = ""
+    parameters: str | None = None  #: What a hidden unit learns in addition to its weights.
+    inference: str | None = None  #: Which statistics of the training set replace the batch's at test time.
+    rule: Callable[[nn.Module], UpdateRule] = UpdateRule  #: What it adds to the loss and does after updates.
+    layers: str = ""  #: The classes that ``build`` uses, for the table of :func:`cosnorm.networks.mlp`.
+    #: Learning rates at which the small networks of :func:`cosnorm.networks.mlp` and ``convnet`` learn
+    #: scikit-learn's digits; None if there is no such network.
     rate: float | None = None
     conv_rate: float | None = None
     color: str = ""
     marker: str = ""
-    output_layer: str | None = None
-    settings: Mapping[str, float] = field(default_factory=dict)
-    appends_constant: bool = False
-    centers: bool = False
-    activated: bool = False
-    standardized: bool = False
-    needs_batch: bool = False
-    needs_positions: bool = False
-    stackable: bool = True
-    biased: bool = False
+    output_layer: str | None = None  #: What it does to the output layer; None for nothing.
+    settings: Mapping[str, float] = field(default_factory=dict)  #: Its numbers, for the record of a run.
+    appends_constant: bool = False  #: Whether it uses the constant of the cosines.
+    centers: bool = False  #: Whether it first subtracts the means of both vectors.
+    activated: bool = False  #: Whether ``build`` includes the ReLU.
+    standardized: bool = False  #: Whether the network's input must have mean 0 and variance 1.
+    needs_batch: bool = False  #: Whether training fails on a batch of one example in a dense layer.
+    needs_positions: bool = False  #: Whether it is defined for convolutions only.
+    stackable: bool = True  #: Whether :func:`torch.func.vmap` can train several of its networks as one.
+    biased: bool = False  #: Whether its hidden layers have a bias that can be left out.
+    #: Builds the whole network, if this is not a technique in the networks of the paper, from the sizes of
+    #: :func:`cosnorm.networks.convnet` and the seed.
     network: Callable[..., nn.Sequential] | None = None
-    weights: str | None = None
+    weights: str | None = None  #: How such a network's weights start.
 
 
 def _plain(slot: Slot) -> list[nn.Module]:
@@ -179,12 +122,9 @@ def _plain(slot: Slot) -> list[nn.Module]:
 
 
 def _batch(slot: Slot) -> list[nn.Module]:
-    # The shift of batch normalization takes the bias's place; a bias before it would cancel.
-    return [slot.plain(bias=False), *_batch_norm(slot)]
-
-
-def _batch_norm(slot: Slot) -> list[nn.Module]:
-    return [nn.BatchNorm1d(slot.units) if slot.kernel_size is None else nn.BatchNorm2d(slot.units)]
+    # The shift of batch normalization replaces the bias; a bias before it would cancel.
+    norm = nn.BatchNorm1d if slot.kernel_size is None else nn.BatchNorm2d
+    return [slot.plain(bias=False), norm(slot.units)]
 
 
 def _shift(slot: Slot) -> nn.Module:
@@ -199,10 +139,6 @@ def _layer(slot: Slot) -> list[nn.Module]:
 
 def _layer_simple(detach: Literal["mean", "std", "both"] | None = None) -> Build:
     return lambda slot: [slot.plain(bias=False), LayerNormSimple(slot.unit_dims, detach=detach)]
-
-
-def _group(slot: Slot) -> list[nn.Module]:
-    return [slot.plain(bias=False), nn.GroupNorm(math.gcd(slot.units, GROUPS), slot.units)]
 
 
 def _instance(slot: Slot) -> list[nn.Module]:
@@ -307,7 +243,9 @@ TECHNIQUES: dict[str, Recipe] = {
         layers="Linear, AdaNorm", rate=0.3, conv_rate=0.3, color="#7B5EA7", marker="H",
     ),
     "group": Recipe(
-        "group norm", _group, _SCALE_AND_SHIFT, settings={"groups": GROUPS},
+        "group norm",
+        lambda slot: [slot.plain(bias=False), nn.GroupNorm(math.gcd(slot.units, GROUPS), slot.units)],
+        _SCALE_AND_SHIFT, settings={"groups": GROUPS},
         layers="Linear, GroupNorm", rate=0.3, conv_rate=0.3, color="#B8860B", marker="8",
     ),
     "instance": Recipe(

@@ -16,7 +16,6 @@ ORDER = (
     {"layers", "provenance"},
     {"relatives"},
     {"techniques"},
-    {"tutorial"},
     {"networks", "convert", "data", "record"},
     {"training", "instruments"},
     {"experiments"},

@@ -3,8 +3,8 @@
 A kernel is a NamedTuple of options with four methods:
 
 - ``prepare(input, weight, saved, eager, shifted)`` gives ``(x, w)``, all that the products need of both
-  arguments. ``saved`` holds reciprocal lengths and means from the forward pass, in the order of
-  :func:`statistics`; None computes them again. ``eager`` allows looking at numbers to save work.
+  arguments. ``saved`` holds the reciprocal lengths of both from the forward pass, and perhaps their means;
+  None computes them again. ``eager`` allows looking at numbers to save work.
 - ``cosines(x, w, shape)`` gives the cosines, which rounding may take out of [-1, 1] by a hair.
 - ``gradients(needed, grad, cosine, x, w, shape)`` gives the gradients of input and weight.
 - ``tangent(input, weight, tangents)`` gives the forward derivative.
@@ -12,7 +12,6 @@ A kernel is a NamedTuple of options with four methods:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,14 +19,13 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from cosnorm._kernels.vectors import remember_signature
+from cosnorm._kernels.vectors import Saved
 
 #: Modes in which tensors have no numbers, or are recorded for later.
 _TRACING = tuple(torch._C._TorchDispatchModeKey.__members__.values())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def apply(input: Tensor, weight: Tensor, kernel: Any) -> Tensor:
-    """The cosines, bounded and differentiable, by the function that suits how it is called."""
     if is_ordinary(input, weight):
         return Cosine.apply(input, weight, kernel)
     traced = CompiledCosine if torch.compiler.is_compiling() else TransformedCosine
@@ -35,7 +33,7 @@ def apply(input: Tensor, weight: Tensor, kernel: Any) -> Tensor:
 
 
 def is_ordinary(*tensors: Tensor) -> bool:
-    """Whether these are ordinary tensors that nothing traces, transforms or intercepts."""
+    """Whether nothing traces, transforms or intercepts these tensors."""
     return (
         not torch.compiler.is_compiling()
         and all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
@@ -54,29 +52,7 @@ class OverwriteCheck:
 
     @property
     def overwritten(self) -> bool:
-        """Whether anything was written to the tensor or to a view of it."""
         return self._twin._version != self._version
-
-
-def save_for_backward(ctx: Any, output: Tensor, *others: Tensor | None) -> None:
-    """Save the output and ``others``. Unlike ``ctx.save_for_backward`` this tolerates a later in-place
-    operation, such as ``ReLU(inplace=True)``, on the output. Read them with :func:`saved_tensors`.
-    """
-    if output.is_inference():
-        return
-    ctx.check = OverwriteCheck(output)
-    ctx.save_for_backward(output.data, *others)
-
-
-def saved_tensors(ctx: Any) -> tuple[Tensor | None, list[Any]]:
-    """The output, or None if it was overwritten, and the others."""
-    output, *others = ctx.saved_tensors
-    return None if ctx.check.overwritten else output, others
-
-
-def statistics(x: Any, w: Any) -> tuple[Tensor | None, ...]:
-    """What the backward pass need not compute again."""
-    return x.reciprocal, w.reciprocal, x.mean, w.mean
 
 
 def _backward(
@@ -85,11 +61,11 @@ def _backward(
     input: Tensor,
     weight: Tensor,
     cosine: Tensor | None,
-    saved: Sequence[Tensor | None] | None,
+    saved: Saved,
     eager: bool = False,
     shifted: bool | None = None,
 ) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled():  # a graph of this pass is asked for: second derivatives must see all of it
+    if torch.is_grad_enabled():  # second derivatives must see the whole computation
         cosine, saved, shifted = None, None, None
     x, w = ctx.kernel.prepare(input, weight, saved, eager, shifted)
     cosine = ctx.kernel.cosines(x, w, weight.shape) if cosine is None else cosine
@@ -105,12 +81,16 @@ class Cosine(Function):
         output = kernel.cosines(x, w, weight.shape).clamp_(-1.0, 1.0).to(input.dtype)
         ctx.kernel, ctx.shifted = kernel, x.shifted
         ctx.save_for_forward(input, weight)
-        save_for_backward(ctx, output, input, weight, *statistics(x, w))
+        if not output.is_inference():
+            # The data of the output: saving itself would forbid in-place operations on it, such as ReLU's.
+            ctx.check = OverwriteCheck(output)
+            ctx.save_for_backward(output.data, input, weight, x.reciprocal, w.reciprocal, x.mean, w.mean)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        cosine, (input, weight, *saved) = saved_tensors(ctx)
+        cosine, input, weight, *saved = ctx.saved_tensors
+        cosine = None if ctx.check.overwritten else cosine
         return _backward(ctx, grads[0], input, weight, cosine, saved, True, ctx.shifted)
 
     @staticmethod
@@ -134,7 +114,6 @@ class CompiledCosine(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @remember_signature
     def forward(input: Tensor, weight: Tensor, kernel: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, w = kernel.prepare(input, weight)
         cosine = kernel.cosines(x, w, weight.shape)

@@ -10,11 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
 
 def reject_unknown(name: str, unknown: dict[str, object]) -> None:
-    """Refuse arguments that the function does not have; ``bias`` is explained: torch's layers have it."""
     if "bias" in unknown:
         raise TypeError(
             f"{name}: there is no bias. A cosine has no learned shift; what the paper calls the bias "
@@ -24,16 +21,19 @@ def reject_unknown(name: str, unknown: dict[str, object]) -> None:
         raise TypeError(f"{name}: unexpected argument {next(iter(unknown))!r}")
 
 
+def check_floating(name: str, role: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(
+            f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
+            f"convert it first, for example {role.split()[-1]}.float()"
+        )
+
+
 def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
-    """Refuse what is no floating-point tensor, and pairs of unlike dtypes or devices."""
     for role, tensor in (("input", input), ("weight", weight)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: {role} must be a torch.Tensor, got {type(tensor).__name__}")
-        if tensor.dtype not in FLOATING:
-            raise TypeError(
-                f"{name}: {role} must be float16, bfloat16, float32 or float64, got {tensor.dtype}; "
-                f"convert it first, for example {role}.float()"
-            )
+        check_floating(name, role, tensor)
         sparse = role == "input" and name == "cosine_linear" and tensor.layout == torch.sparse_csr
         if tensor.layout != torch.strided and not sparse:
             raise TypeError(
@@ -53,7 +53,6 @@ def check_tensors(name: str, input: Tensor, weight: Tensor) -> None:
 
 
 def check_sparse(name: str, input: Tensor) -> None:
-    """Refuse a sparse input that has no sparse arithmetic or of which a gradient is wanted."""
     if input.dim() != 2:
         raise ValueError(f"{name}: sparse input must be a matrix, got shape {tuple(input.shape)}")
     if input.dtype not in (torch.float32, torch.float64):
@@ -70,7 +69,6 @@ def autocasts(device: torch.device) -> bool:
 
 
 def check_constant(name: str, constant: object) -> None:
-    """Refuse an appended constant that is not a finite number."""
     if isinstance(constant, bool) or not isinstance(constant, Real):
         raise TypeError(f"{name}: constant must be a number (the paper uses 1e-4), got {constant!r}")
     # A compiler may pass a symbol for the number, which cannot be asked whether it is finite.
@@ -79,7 +77,6 @@ def check_constant(name: str, constant: object) -> None:
 
 
 def check_channels(name: str, dims: int, input: Tensor, weight: Tensor, groups: object) -> None:
-    """Refuse numbers of dimensions, channels and groups that do not fit together."""
     spatial = ("L", "H, W", "D, H, W")[dims - 1]
     if input.dim() not in (dims + 1, dims + 2):
         raise ValueError(
@@ -141,13 +138,8 @@ def resolve_padding(
 
 
 def check_extent(
-    name: str,
-    batch: Tensor,
-    window: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
+    name: str, batch: Tensor, window: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...]
 ) -> None:
-    """Refuse a kernel that is larger than the padded input."""
     for size, kernel, width, gap in zip(batch.shape[2:], window, padding, dilation, strict=True):
         if size + 2 * width < gap * (kernel - 1) + 1:
             raise ValueError(

@@ -9,10 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosnorm._kernels.patches import Patches, largest_or_one, patch_mean, prepare_patches, shift
-from cosnorm._kernels.vectors import HALF, Vectors, may_reuse, multiply, prepare, remove_radial_part, subtract
+from cosnorm._kernels.vectors import (
+    HALF,
+    Saved,
+    Vectors,
+    may_reuse,
+    multiply,
+    prepare,
+    remove_radial_part,
+    subtract,
+)
 from cosnorm._kernels.windows import (
     Geometry,
+    Patches,
     blocks,
     box,
     box_transposed,
@@ -20,8 +29,12 @@ from cosnorm._kernels.windows import (
     convolution_gradient,
     convolve,
     join,
+    largest_or_one,
     over_filters,
+    patch_mean,
     per_group,
+    prepare_patches,
+    shift,
     split,
 )
 
@@ -43,7 +56,7 @@ class ConvolutionCosine(NamedTuple):
         self,
         input: Tensor,
         weight: Tensor,
-        saved: Sequence[Tensor | None] | None = None,
+        saved: Saved = None,
         eager: bool = False,
         shifted: bool | None = None,
     ) -> tuple[Patches, Vectors]:
@@ -55,7 +68,6 @@ class ConvolutionCosine(NamedTuple):
         return x, w
 
     def cosines(self, x: Patches, w: Vectors, shape: torch.Size) -> Tensor:
-        """Equation 3 for every filter and patch."""
         outputs = shape[0] * x.reduced[:, 0].numel()
         filters = filters_of(w, shape, outputs)
         parts = chunks(x, outputs)
@@ -78,15 +90,8 @@ class ConvolutionCosine(NamedTuple):
         return whole
 
     def gradients(
-        self,
-        needed: Sequence[bool],
-        grad: Tensor,
-        cosine: Tensor,
-        x: Patches,
-        w: Vectors,
-        shape: torch.Size,
+        self, needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Patches, w: Vectors, shape: torch.Size
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Equations 12 and 11, summed over the patches that a position belongs to, and over all patches."""
         filters = filters_of(w, shape, grad.numel())
         parts = chunks(x, grad.numel())
         patch_dots, filter_dots, filter_parts, input_parts = [], [], [], []
@@ -143,10 +148,7 @@ def filters_of(w: Vectors, shape: torch.Size, outputs: int) -> Filters:
 
 
 def chunks(x: Patches, outputs: int) -> list[slice]:
-    """Samples to convolve in turn where few channels become many, so that the outputs cost the time.
-
-    Each chunk of the outputs is finished while it is in the cache.
-    """
+    """Samples to convolve in turn if few channels become many, so that outputs are finished in the cache."""
     inputs = x.values.numel()
     if outputs < _WIDE * max(1, inputs) or x.values.dim() == 5:  # torch lays a single volume out its own way
         return [slice(None)]
@@ -163,7 +165,6 @@ def _products(x: Patches, filters: Filters) -> Tensor:
 
 
 def _add_outer(products: Tensor, of_patches: Tensor, of_filters: Tensor) -> Tensor:
-    """Add to each product a number per patch, ``(N, groups, *out)``, times a number per filter."""
     groups = of_patches.shape[1]
     rows, columns = of_patches.unsqueeze(2), split(column(of_filters, products).unsqueeze(0), groups)
     if not may_reuse(products, rows, columns):
@@ -173,10 +174,8 @@ def _add_outer(products: Tensor, of_patches: Tensor, of_filters: Tensor) -> Tens
 
 
 def _normalize(products: Tensor, filters: Filters, x: Patches) -> Tensor:
-    """Add the product of the appended components and divide by the lengths.
-
-    Flat patches, and float16 with its power of two, need the opposite order.
-    """
+    # Add the product of the appended components and divide by the lengths. Flat patches, and float16 with its
+    # power of two, need the opposite order.
     divided_first = x.flat is not None or x.values.dtype == torch.float16
     if x.constant and not divided_first:
         appended = x.constant * x.constant
@@ -192,10 +191,8 @@ def _normalize(products: Tensor, filters: Filters, x: Patches) -> Tensor:
 
 
 def without_noise(products: Tensor, x: Patches) -> Tensor:
-    """Set the products of flat patches, which are rounding error, to 0, and keep their derivatives.
-
-    While no graph is recorded, ``x.reduced`` does this without a pass of its own.
-    """
+    """Set the products of flat patches, which are rounding error, to 0, and keep their derivatives."""
+    # While no graph is recorded, ``x.reduced`` does this without a pass of its own.
     if x.flat is None or not torch.is_grad_enabled():
         return products
     noise = over_filters(x.flat.to(products.dtype), products)
@@ -229,21 +226,17 @@ def _cosine_dots(grad: Tensor, cosine: Tensor, groups: int) -> tuple[Tensor, Ten
 
 
 def filter_products_gradient(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
-    """Gradient of the products with respect to the filters.
-
-    The convolution used uncentered patches, so subtract the contribution of their means.
-    """
     if x.flat is None or not torch.is_grad_enabled():
         grad = _sum_patches(scaled, x, filters)
     else:  # as in without_noise
         flat = over_filters(x.flat.to(scaled.dtype), scaled)
         noise = _sum_patches(flat, x, filters)
         grad = _sum_patches(scaled - flat, x, filters) + vanishing(noise)
+    # The convolution used uncentered patches, so subtract the contribution of their means.
     return grad - grad.mean(1, keepdim=True) if x.centered else grad
 
 
 def _sum_patches(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
-    """Sum the patches for each filter, weighted by ``scaled``, which may be too large for float16."""
     unit, values, geometry = None, x.values, x.geometry
     if x.centered and values.dtype in HALF:  # a large mean would leave few digits to the sum
         values = shift(values.to(x.reduced.dtype), geometry).to(values.dtype)
@@ -257,23 +250,19 @@ def _sum_patches(scaled: Tensor, x: Patches, filters: Tensor) -> Tensor:
 
 
 def input_products_gradient(scaled: Tensor, grad: Tensor, x: Patches, filters: Filters) -> Tensor:
-    """Gradient of the products with respect to the input; in float16 over the largest reciprocal length."""
-    if x.values.dtype == torch.float16:  # faint patches have reciprocals that do not fit
+    # In float16 over the largest reciprocal length, because those of faint patches do not fit.
+    if x.values.dtype == torch.float16:
         scaled = over_filters(x.full_reciprocal / largest_or_one(x.full_reciprocal), grad.to(scaled.dtype))
     if filters.pending is not None:
         scaled = multiply(scaled, column(filters.pending, scaled))
-    return convolution_gradient(
-        scaled.to(x.values.dtype), x.values, filters.values, x.geometry, of_filters=False
-    )
+    scaled = scaled.to(x.values.dtype)
+    return convolution_gradient(scaled, x.values, filters.values, x.geometry, of_filters=False)
 
 
 def input_gradient(grad: Tensor, cosine_dot: Tensor, x: Patches, window: tuple[int, ...]) -> Tensor:
-    """Equation 12: subtract the components along all patches that a position belongs to.
-
-    Each sample's largest reciprocal length is factored out, so that squares of reciprocals neither overflow
-    nor underflow.
-    """
+    """Equation 12: subtract the components along all patches that a position belongs to."""
     groups = x.geometry.groups
+    # Factored out, so that squares of reciprocals neither overflow nor underflow.
     unit = largest_or_one(x.full_reciprocal)
     share = cosine_dot * (x.full_reciprocal / unit) * x.reduced
     covered = box_transposed(share, x.values, window, x.geometry)
@@ -298,7 +287,6 @@ def input_gradient(grad: Tensor, cosine_dot: Tensor, x: Patches, window: tuple[i
 def _subtract_radial(
     grad: Tensor, values: Tensor, covered: Tensor, mean: Tensor | None, unit: Tensor, groups: int
 ) -> Tensor:
-    """``grad`` minus the radial parts of the patches that cover a position."""
     radial = split(values.to(unit.dtype), groups) * covered.unsqueeze(2)
     radial = radial if mean is None else radial - mean.unsqueeze(2)
     return subtract(grad, join(radial), unit)

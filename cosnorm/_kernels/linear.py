@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cosnorm._kernels.vectors import (
     HALF,
+    Saved,
     Vectors,
     may_reuse,
     multiply,
@@ -30,19 +31,13 @@ class LinearCosine(NamedTuple):
     constant: float
 
     def prepare(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        saved: Sequence[Tensor | None] | None = None,
-        eager: bool = False,
-        shifted: bool | None = None,
+        self, input: Tensor, weight: Tensor, saved: Saved = None, eager: bool = False, shifted: None = None
     ) -> tuple[Vectors, Vectors]:
         if saved is not None:
             input_reciprocal, weight_reciprocal, *means = saved
             input_mean, weight_mean = means or (None, None)
-            return self._of(input, input_reciprocal, input_mean), self._of(
-                weight, weight_reciprocal, weight_mean
-            )
+            x = self._of(input, input_reciprocal, input_mean)
+            return x, self._of(weight, weight_reciprocal, weight_mean)
         if eager and self.centered and not torch.is_grad_enabled():
             x, w = (prepare_uncentered(rows, self.constant) for rows in (input, weight))
             if x is not None and w is not None:
@@ -55,7 +50,6 @@ class LinearCosine(NamedTuple):
         return Vectors(rows, self.constant, reciprocal, reciprocal, None, mean)
 
     def cosines(self, x: Vectors, w: Vectors, shape: torch.Size) -> Tensor:
-        """Equation 3: products first, lengths after."""
         if x.mean is not None and w.mean is not None:
             count = x.values.shape[-1]
             products = product_minus(torch.outer(x.mean * count, w.mean), x.values, w.values.mT)
@@ -68,19 +62,9 @@ class LinearCosine(NamedTuple):
         return products.mul_(x.reduced.unsqueeze(-1)).mul_(w.reduced)
 
     def gradients(
-        self,
-        needed: Sequence[bool],
-        grad: Tensor,
-        cosine: Tensor,
-        x: Vectors,
-        w: Vectors,
-        shape: torch.Size,
+        self, needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: Vectors, w: Vectors, shape: torch.Size
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Equations 12 and 11.
-
-        Both begin with the upstream gradient divided by the two lengths, the only thing here that is as
-        large as the output.
-        """
+        # Both begin with the upstream gradient divided by the two lengths; nothing else is that large.
         grad = grad.to(x.reduced.dtype)
         product = grad * cosine
         input_dot, weight_dot = product.sum(-1), product.sum(0)
@@ -111,9 +95,8 @@ class LinearCosine(NamedTuple):
 def _row_gradient(scaled: Tensor, others: Vectors, rows: Vectors, *radial_factors: Tensor) -> Tensor:
     """``scaled @ others`` minus each row times its ``radial_factors``.
 
-    The radial part is written first and the product added to it, because a matrix product adds to a matrix
-    in the time it takes to write one: a pass over the rows is saved. Inputs have several factors, which
-    keeps squares of reciprocal lengths in range; weights are many and have one.
+    The radial part is written first and the product added to it, which saves a pass over the rows. Inputs
+    have several factors, which keeps squares of reciprocal lengths in range; weights are many and have one.
     """
     if rows.values.dtype in HALF:
         products = (scaled @ others.values).to(rows.reduced.dtype)
@@ -157,12 +140,7 @@ class SparseCosine(NamedTuple):
     constant: float
 
     def prepare(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        saved: Sequence[Tensor | None] | None = None,
-        eager: bool = False,
-        shifted: bool | None = None,
+        self, input: Tensor, weight: Tensor, saved: Saved = None, eager: bool = False, shifted: None = None
     ) -> tuple[SparseRows, Vectors]:
         if saved is None:
             return SparseRows(input, *self._reciprocal_lengths(input)), prepare(weight, *self)
@@ -200,13 +178,7 @@ class SparseCosine(NamedTuple):
         return products.mul_(reciprocal.unsqueeze(-1)).mul_(w.reduced).clamp_(-1.0, 1.0)
 
     def gradients(
-        self,
-        needed: Sequence[bool],
-        grad: Tensor,
-        cosine: Tensor,
-        x: SparseRows,
-        w: Vectors,
-        shape: torch.Size,
+        self, needed: Sequence[bool], grad: Tensor, cosine: Tensor, x: SparseRows, w: Vectors, shape: Any
     ) -> tuple[None, Tensor]:
         products = torch.sparse.mm(x.values.mT, grad * x.reciprocal.unsqueeze(-1)).mT.contiguous()
         if self.centered:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +11,8 @@ from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
 
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., object])
-
-
-def remember_signature(forward: AnyFunction) -> AnyFunction:
-    """Cache ``inspect.signature(forward)``, which ``autograd.Function.apply`` else computes at every call."""
-    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
-    return forward
+#: What the backward pass need not compute again, see :mod:`cosnorm._kernels.autograd`.
+Saved: TypeAlias = Sequence[Tensor | None] | None
 
 
 class Vectors(NamedTuple):
@@ -42,37 +36,30 @@ class Vectors(NamedTuple):
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type lengths are computed in: float32 for half precision, else the type itself."""
     return torch.float32 if dtype in HALF else dtype
 
 
 def reciprocal_root(squares: Tensor) -> Tensor:
-    """1 / sqrt(squares): 0 where the squared length underflows, NaN where it overflows.
-
-    So a vector that is too short counts as zero, and one that is too long does not give a cosine of 0.
-    """
+    """1 / sqrt(squares): 0 where the squared length underflows, NaN where it overflows."""
+    # So a vector that is too short counts as zero, and one that is too long does not give a cosine of 0.
     marked = torch.nan_to_num(squares, nan=torch.nan, posinf=torch.nan)
     return F.threshold(marked, torch.finfo(squares.dtype).tiny, torch.inf).rsqrt()
 
 
 def power_of_two_above(positive: Tensor) -> Tensor:
-    """The smallest power of two not below each entry, and 1 where the entry is 0."""
+    # Not below each entry, and 1 where the entry is 0.
     return torch.exp2(torch.log2(torch.where(positive > 0, positive, 1.0)).ceil()).detach()
 
 
 def center(rows: Tensor) -> Tensor:
-    """Subtract from each row its mean.
-
-    The first component is subtracted before the mean is. So a row of equal numbers gives exact zeros, and a
-    mean far above the spread costs no digits.
-    """
+    # After the first component: a row of equal numbers then gives exact zeros, and a mean far above the
+    # spread costs no digits.
     first = rows[..., :1] if rows.shape[-1] else rows.new_zeros(*rows.shape[:-1], 1)
     rest = rows - first
     return rest - rest.mean(-1, keepdim=True)
 
 
 def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | None = None) -> Vectors:
-    """Make :class:`Vectors` of ``rows``; a ``reciprocal`` that is already known is not computed again."""
     dtype = accumulation_dtype(rows.dtype)
     values = center(rows.to(dtype)) if centered else rows
     if reciprocal is None:
@@ -85,10 +72,9 @@ def prepare(rows: Tensor, centered: bool, constant: float, reciprocal: Tensor | 
 
 
 def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
-    """As :func:`prepare` with ``centered``, but leaving the subtraction of the mean to the product.
+    """As :func:`prepare` with ``centered``, but the product subtracts the mean: that saves writing a matrix.
 
-    That saves writing the matrix again. None where means are so large that the squared length would be a
-    small difference of large numbers.
+    None if a mean is so large that the squared length would be a small difference of large numbers.
     """
     if rows.device.type != "cpu" or rows.dtype in HALF:
         return None
@@ -102,7 +88,6 @@ def prepare_uncentered(rows: Tensor, constant: float) -> Vectors | None:
 
 
 def squared_lengths(rows: Tensor) -> Tensor:
-    """Of vectors in the last dimension, in float32 for half precision."""
     return torch.linalg.vector_norm(rows, dim=-1, dtype=accumulation_dtype(rows.dtype)).square()
 
 
@@ -125,7 +110,6 @@ def subtract(grad: Tensor, values: Tensor, coefficient: Tensor) -> Tensor:
 
 
 def multiply(fresh: Tensor, factor: Tensor) -> Tensor:
-    """``fresh * factor``, written into ``fresh`` if it is safe to overwrite."""
     return fresh.mul_(factor) if may_reuse(fresh, factor) else fresh * factor
 
 

@@ -12,7 +12,7 @@ from cosnorm.experiments.paper import CIFAR10, DISTORTED, IMAGE_RATES, IMAGE_SIZ
 # The paper describes the images and the evaluation of that tutorial almost word for word. Its baseline
 # makes 1,900 errors on the 10,000 test images, but the tutorial promises about 1,400 ("~86% accuracy after
 # 100K steps (256 epochs of data)", ``cifar10_train.py``). This run shows how many errors the unmodified
-# network makes. The source of every number is named in :mod:`cosnorm.tutorial`.
+# network makes. The source of every number is named in :func:`cosnorm.networks.tutorial_network`.
 
 TUTORIAL = replace(
     CIFAR10,

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from cosnorm import evidence
 from cosnorm.evidence import Interval
+from cosnorm.networks import WHOLE
 from cosnorm.record import Record
 from cosnorm.techniques import TECHNIQUES
-from cosnorm.tutorial import TUTORIAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-_RECIPES = {**TECHNIQUES, "tutorial": TUTORIAL}
+_RECIPES = {**TECHNIQUES, **WHOLE}
 #: Okabe and Ito's palette, told apart with every common color blindness, for the paper's techniques (its
 #: yellow is too faint for lines); Tol's muted colors and darker ones for the rest, near their family's.
 COLORS: dict[str, str] = {

@@ -1,7 +1,7 @@
-"""The relatives of cosine normalization as layers and update rules, one family per file.
+"""The relatives of cosine normalization that torch lacks, as layers and update rules, one family per file.
 
-Torch's own ``BatchNorm``, ``LayerNorm``, ``GroupNorm`` and ``InstanceNorm`` are used where they do, and are
-not repeated here.
+All layers compute in float32 when their input has half precision. The options ``device`` and ``dtype`` are
+those of torch's layers.
 """
 
 from cosnorm.relatives.batch import (
@@ -22,12 +22,7 @@ from cosnorm.relatives.propagation import (
 )
 from cosnorm.relatives.rules import MaxNorm, UpdateRule, WeightDecay
 from cosnorm.relatives.scaling import ScalingWeightNorm
-from cosnorm.relatives.weight import (
-    WeightNormConv1d,
-    WeightNormConv2d,
-    WeightNormConv3d,
-    WeightNormLinear,
-)
+from cosnorm.relatives.weight import WeightNormConv1d, WeightNormConv2d, WeightNormConv3d, WeightNormLinear
 
 __all__ = [
     "ActivationClamp",

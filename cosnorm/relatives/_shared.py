@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosnorm._kernels.checks import FLOATING, check_channels, check_extent, check_tensors
+from cosnorm._kernels.checks import check_channels, check_extent, check_floating, check_tensors
 from cosnorm._kernels.vectors import HALF, accumulation_dtype, power_of_two_above, reciprocal_root
 
 
 def directions(weight: Tensor) -> Tensor:
     """Each vector ``weight[j]`` divided by its length; a zero vector has direction 0 and passes no gradient.
 
-    The result is float32 for half precision. A power of two first brings the largest entry to between 1 and
-    2: it cancels, and keeps every square in range for all weights that the dtype can hold.
+    The result is float32 for half precision.
     """
     rows = weight.flatten(1).to(accumulation_dtype(weight.dtype))
     if rows.shape[1] == 0:
         return rows.view(weight.shape)
+    # A power of two brings the largest entry to between 1 and 2: it cancels, and keeps squares in range.
     with torch.no_grad():
         largest = rows.abs().amax(1, keepdim=True)
         # Half of it, since the power of two above the very largest numbers is infinite.
@@ -37,10 +37,7 @@ def directions(weight: Tensor) -> Tensor:
 
 
 class Directional(nn.Module):
-    """A layer that multiplies by ``gain`` times the directions of its weight vectors.
-
-    It stands before the torch layer that it refines in the order of bases.
-    """
+    """Multiplies by ``gain`` times the directions of its weight vectors; a base before the torch layer."""
 
     weight: Tensor
     bias: Any
@@ -102,19 +99,9 @@ def check_size(name: str, role: str, value: object) -> int:
     return value
 
 
-def check_floating(name: str, input: object) -> None:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{name}: the input must be a torch.Tensor, got {type(input).__name__}")
-    if input.dtype not in FLOATING:
-        raise TypeError(
-            f"{name}: the input must be float16, bfloat16, float32 or float64, got {input.dtype}; "
-            "convert it first, for example input.float()"
-        )
-
-
 def check_features(name: str, input: object, features: int, dims: tuple[int, ...] | None = None) -> None:
     """Refuse an input that is not ``(N, features, *positions)``, with one of ``dims`` dimensions if given."""
-    check_floating(name, input)
+    check_floating(name, "the input", input)
     assert isinstance(input, Tensor)
     expected = f"(N, {features})" if dims == (2,) else f"(N, {features}, ...)"
     if input.dim() < 2 or (dims is not None and input.dim() not in dims) or input.shape[1] != features:

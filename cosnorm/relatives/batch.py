@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import torch
@@ -14,19 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cosnorm._kernels.vectors import accumulation_dtype
 from cosnorm.relatives._shared import FloatStatistics, check_features, check_number, check_size
 
-__all__ = [
-    "MeanOnlyBatchNorm1d",
-    "MeanOnlyBatchNorm2d",
-    "MeanOnlyBatchNorm3d",
-    "ScaleShift",
-    "set_population_statistics",
-]
-
 
 class _MeanOnlyBatchNorm(FloatStatistics):
-    """The body of the three. Each lists the numbers of dimensions that its input may have."""
-
-    _dims: ClassVar[tuple[int, ...]]
+    _dims: ClassVar[tuple[int, ...]]  # that the input may have
     running_mean: Tensor
     bias: nn.Parameter | None
 
@@ -79,29 +69,24 @@ class MeanOnlyBatchNorm2d(_MeanOnlyBatchNorm):
     .. math:: y = x - \mu_B + \beta
 
     where :math:`\mu_B` is a channel's mean over the minibatch and its positions, and :math:`\beta` is
-    learned. Nothing is divided, so it stands after a layer whose outputs have a scale already: weight norm
+    learned. Nothing is divided, so it follows a layer whose outputs have a scale already: weight norm
     in its source, a cosine layer where Luo et al. (2017) suggest a shift. In evaluation the running average
-    stands for :math:`\mu_B`. The gradient flows through :math:`\mu_B`: it is the upstream gradient less
-    its mean over the minibatch.
-
-    A minibatch of one example is its own mean in a dense layer. The output is then :math:`\beta` whatever
-    the input, and the input's gradient is 0: defined, but nothing below the layer learns. An empty one leaves
-    the running mean alone.
+    replaces :math:`\mu_B`. The gradient is the upstream gradient minus its mean over the minibatch. In a
+    dense layer a minibatch of one example equals its mean, so the output is :math:`\beta` for every input
+    and nothing below the layer learns. An empty minibatch does not change the running mean.
 
     Parameters
     ----------
     num_features
         Number of channels (or units, in one dimension).
     momentum
-        What a minibatch counts in the running mean, from 0 to 1: torch's convention.
+        Weight of a minibatch in the running mean, from 0 to 1, as in torch.
     shift
         Learn :math:`\beta`, the parameter ``bias``, which starts at 0.
-    device, dtype
-        Of the parameter. The running mean is float32 where this is a half-precision type.
 
     Shape
     -----
-    Input ``(N, C, H, W)``; output the same.
+    Input ``(N, C, H, W)``; output the same. The running mean is float32 also in a half-precision layer.
 
     Examples
     --------
@@ -117,7 +102,7 @@ class MeanOnlyBatchNorm2d(_MeanOnlyBatchNorm):
 class MeanOnlyBatchNorm1d(_MeanOnlyBatchNorm):
     """Mean-only batch norm over units ``(N, C)`` or signals ``(N, C, L)``.
 
-    Everything is as in :class:`MeanOnlyBatchNorm2d`.
+    Everything else is as in :class:`MeanOnlyBatchNorm2d`.
 
     Examples
     --------
@@ -148,24 +133,9 @@ class ScaleShift(nn.Module):
     deviation of about :math:`1 / \sqrt d`, so a scale that starts at :math:`\sqrt d` gives the next layer
     inputs of about the size that batch normalization would give it.
 
-    Parameters
-    ----------
-    num_features
-        Number of units or channels, the second dimension of the input.
-    scale
-        Where the scale of every feature starts.
-    device, dtype
-        Of the parameters.
-
-    Attributes
-    ----------
-    weight, bias
-        Parameters of shape ``(num_features,)``: :math:`\gamma`, which starts at ``scale``, and
-        :math:`\beta`, which starts at 0.
-
-    Shape
-    -----
-    Input ``(N, num_features, *positions)``; output the same. Half precision is computed in float32.
+    Input and output have shape ``(N, num_features, *positions)``. The parameters of shape ``(num_features,)``
+    are ``weight``, which is :math:`\gamma` and starts at ``scale``, and ``bias``, which is :math:`\beta` and
+    starts at 0.
 
     Examples
     --------
@@ -218,14 +188,12 @@ def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> 
     learned scale and shift, momentum and mode are left as they are. Luo et al. (2017, Section 2) describe
     batch norm's test-time statistics as those of the whole training set.
 
-    A layer's inputs depend on the statistics of the layers before it, so they are set one after the other
-    in the order of the computation, each with the final statistics below it: the only reading under which
-    the result is the network's own, and does not depend on how the examples are cut into batches.
+    A layer's inputs depend on the statistics of the layers before it. So the layers are set one after the
+    other in the order of the computation, each by one pass over ``batches`` in evaluation mode, and the
+    result does not depend on how the examples are divided into batches (up to rounding; sums are float64).
     ``torch.optim.swa_utils.update_bn`` instead averages the statistics that each batch had while the layers
-    below used that batch's. The variance is divided by :math:`n`: the data set is the population (torch's
-    running averages, estimates from a sample, divide by :math:`n - 1`).
-
-    It costs one pass over ``batches`` in evaluation mode for every such layer. Sums are float64.
+    below used that batch's. The variance is divided by :math:`n` because the data set is the population;
+    torch's running averages estimate it from a sample and divide by :math:`n - 1`.
 
     Parameters
     ----------
@@ -236,11 +204,8 @@ def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> 
 
     Raises
     ------
-    TypeError
-        If an element of ``batches`` is not a tensor.
     ValueError
-        If there is no example, or a layer runs twice in a pass, so that its input depends on its own
-        statistics.
+        If there is no example, or a layer runs twice per pass and its input depends on its own statistics.
 
     Examples
     --------
@@ -262,24 +227,17 @@ def set_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> 
     batches = [batch for batch in batches if len(batch)]
     if not batches:
         raise ValueError("set_population_statistics: batches holds no example; pass the training inputs")
-    with _evaluation(network):
-        for layer in _in_order(network, batches[0]):
-            _set_statistics(layer, network, batches)
-
-
-@contextmanager
-def _evaluation(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        yield
+        for layer in _layers_with_averages(network, batches[0]):
+            _set_statistics(layer, network, batches)
     finally:
         for module, mode in modes:
             module.training = mode
 
 
-def _in_order(network: nn.Module, batch: Tensor) -> list[Any]:
-    """The layers with running averages that a pass runs through, in the order of the pass."""
+def _layers_with_averages(network: nn.Module, batch: Tensor) -> list[Any]:
     found: list[nn.Module] = []
 
     def note(module: nn.Module, _: Any) -> None:
@@ -290,27 +248,19 @@ def _in_order(network: nn.Module, batch: Tensor) -> list[Any]:
             )
         found.append(module)
 
-    handles = [
-        module.register_forward_pre_hook(note)
-        for module in network.modules()
-        if isinstance(module, _BatchNorm | _MeanOnlyBatchNorm) and module.running_mean is not None
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, _BatchNorm | _MeanOnlyBatchNorm) and module.running_mean is not None:
+                hooks.enter_context(module.register_forward_pre_hook(note))
         network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 
 def _set_statistics(layer: Any, network: nn.Module, batches: list[Tensor]) -> None:
     moments = _Moments()
-    handle = layer.register_forward_pre_hook(lambda _, inputs: moments.add(inputs[0]))
-    try:
+    with layer.register_forward_pre_hook(lambda _, inputs: moments.add(inputs[0])):
         for batch in batches:
             network(batch)
-    finally:
-        handle.remove()
     layer.running_mean.copy_(moments.mean)
     if isinstance(layer, _BatchNorm) and layer.running_var is not None:
         layer.running_var.copy_(moments.squares / moments.count)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cosnorm.relatives._shared import check_floating, check_number, standardize
+from cosnorm._kernels.checks import check_floating
+from cosnorm.relatives._shared import check_number, standardize
 
 __all__ = ["AdaNorm", "LayerNormSimple"]
 
@@ -15,7 +16,6 @@ Detach = Literal["mean", "std", "both"] | None
 
 
 def normalized_dims(name: str, dim: int | tuple[int, ...]) -> tuple[int, ...]:
-    """The dimensions as a tuple of distinct negative numbers, so that a batch may stand in front."""
     dims = dim if isinstance(dim, tuple) else (dim,)
     whole = all(isinstance(d, int) and not isinstance(d, bool) and d < 0 for d in dims)
     if not dims or not whole or len(set(dims)) < len(dims):
@@ -27,8 +27,7 @@ def normalized_dims(name: str, dim: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_dims(name: str, input: Tensor, dims: tuple[int, ...]) -> None:
-    """Refuse an input without the dimensions to be normalized."""
-    check_floating(name, input)
+    check_floating(name, "the input", input)
     if input.dim() < -min(dims):
         raise ValueError(
             f"{name}: the input {tuple(input.shape)} has {input.dim()} dimensions, and dim={dims} needs "
@@ -43,16 +42,14 @@ class LayerNormSimple(nn.Module):
         \mu = \frac1n \sum_i x_i, \quad \sigma^2 = \frac1n \sum_i (x_i - \mu)^2
 
     over the :math:`n` components of ``dim``. With ``detach`` the output is the same, but the mean, the
-    deviation, or both count as constants in the gradient; with both it is the paper's DetachNorm. For an
-    upstream gradient :math:`g`, a bar for the mean over the components,
+    standard deviation, or both count as constants in the gradient; with both it is the paper's DetachNorm.
+    For an upstream gradient :math:`g` and with a bar for the mean over the components,
 
     .. math:: \sigma\, \frac{\partial L}{\partial x} = g - [\bar g] - \{\, y\, \overline{g y} \,\}
 
-    with :math:`\sigma` for the root. Detaching the mean drops the square bracket, detaching the deviation
-    the braces. The mean inside the deviation makes no difference: the deviation is stationary in it.
-
-    The paper divides by :math:`\sigma` itself. Here :math:`\epsilon` stands under the root, as in torch's
-    layer norm, to which the output is equal; with ``eps=0`` the paper's equation is exact.
+    with :math:`\sigma` for the root. Detaching the mean drops the square bracket, detaching the standard
+    deviation the braces. The mean inside the standard deviation makes no difference, because its derivative
+    there is 0. The paper divides by :math:`\sigma` itself (``eps=0``); the default is torch's layer norm.
 
     Parameters
     ----------
@@ -60,14 +57,13 @@ class LayerNormSimple(nn.Module):
         What to normalize over, counted from the end: -1 for the units of a layer, ``(-3, -2, -1)`` for all
         channels and positions of an image.
     eps
-        :math:`\epsilon`, 0 or more. A constant vector gives zeros for any of them.
+        :math:`\epsilon`, 0 or more. A constant vector gives zeros for each of them.
     detach
         ``None``, ``"mean"``, ``"std"`` or ``"both"``.
 
     Shape
     -----
-    Any shape that has the dimensions ``dim``; the output has the same. Half precision is computed in
-    float32.
+    Any shape that has the dimensions ``dim``; the output has the same.
 
     Examples
     --------
@@ -91,13 +87,8 @@ class LayerNormSimple(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Map a tensor to one of the same shape and dtype."""
         check_dims("LayerNormSimple", input, self.dim)
-        output = standardize(
-            input,
-            self.dim,
-            self.eps,
-            detach_mean=self.detach in ("mean", "both"),
-            detach_std=self.detach in ("std", "both"),
-        )
+        mean, std = self.detach in ("mean", "both"), self.detach in ("std", "both")
+        output = standardize(input, self.dim, self.eps, detach_mean=mean, detach_std=std)
         return output.to(input.dtype)
 
     def extra_repr(self) -> str:
@@ -111,40 +102,21 @@ class AdaNorm(nn.Module):
     .. math:: z = C\, (1 - k y) \odot y, \qquad y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}
 
     with the mean and the variance over ``dim``. In the gradient the factor :math:`C(1 - ky)` counts as a
-    constant. With ``k=0`` and ``scale=1`` it is :class:`~cosnorm.relatives.LayerNormSimple`.
+    constant. With ``k=0`` and ``scale=1`` it is :class:`LayerNormSimple`, whose ``dim`` and ``eps`` it has.
 
-    The paper divides by :math:`\sigma`, the root of the mean square, and this is the default here up to
-    :math:`\epsilon`, which stands under the root as in torch's layer norm (``eps=0`` for none). The
-    authors' code calls torch's ``std``, which divides by :math:`n - 1`, and adds :math:`\epsilon` to
-    the root instead: ``unbiased=True`` follows it in the first. For :math:`n` components the outputs
-    :math:`y` then shrink by :math:`\sqrt{1 - 1/n}`.
+    The paper divides by :math:`\sigma`, the root of the mean square, as ``eps=0`` does. The authors' code
+    calls torch's ``std``, which divides by :math:`n - 1`, and adds :math:`\epsilon` to the root;
+    ``unbiased=True`` follows only the former. The outputs :math:`y` of :math:`n` components then shrink by
+    :math:`\sqrt{1 - 1/n}`.
 
     Parameters
     ----------
-    dim
-        What to normalize over, counted from the end: -1 for the units of a layer, ``(-3, -2, -1)`` for all
-        channels and positions of an image.
     k
         1/10 in the paper, which needs :math:`|ky| < 1` for a factor of the same sign everywhere.
     scale
         :math:`C`; 1 in most of the paper's tasks, 2 in some.
-    eps
-        :math:`\epsilon`, 0 or more. A constant vector gives zeros for any of them.
     unbiased
-        Divide the sum of squares by :math:`n - 1`, as the authors' code does.
-
-    Shape
-    -----
-    Any shape that has the dimensions ``dim``; the output has the same. Half precision is computed in
-    float32.
-
-    Raises
-    ------
-    TypeError
-        If the input is not a floating-point tensor.
-    ValueError
-        If an option is none of the above, the input lacks one of the dimensions, or ``unbiased`` is asked of
-        a single component, which has no such variance.
+        Divide the sum of squares by :math:`n - 1`, which is an error for a single component.
 
     Examples
     --------

@@ -9,24 +9,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from cosnorm._kernels.checks import check_floating
 from cosnorm._kernels.vectors import accumulation_dtype, reciprocal_root
-from cosnorm.relatives._shared import (
-    FloatStatistics,
-    check_features,
-    check_floating,
-    check_number,
-    check_size,
-)
+from cosnorm.relatives._shared import FloatStatistics, check_features, check_number, check_size
 
 __all__ = ["ActivationClamp", "LayerScaling", "OnlineNorm"]
 
 
 def states(decay: Tensor, addition: Tensor, start: Tensor) -> Tensor:
-    """All values of ``s[t] = decay[t] * s[t-1] + addition[t]``: ``(N,)`` and ``(N, C)`` give ``(N + 1, C)``.
-
-    One fused operation per example. A parallel scan would multiply decays with each other, which overflows
-    where the recurrence itself does not.
-    """
+    """All ``s[t] = decay[t] * s[t-1] + addition[t]``: ``(N,)`` and ``(N, C)`` give ``(N + 1, C)``."""
+    # A parallel scan would multiply decays with each other, which overflows where the recurrence does not.
     values = [start]
     for factor, term in zip(decay.unbind(), addition.unbind(), strict=True):
         values.append(torch.addcmul(term, factor, values[-1]))
@@ -38,7 +30,7 @@ def constant(decay: float, like: Tensor) -> Tensor:
 
 
 class OnlineNormFunction(Function):
-    """Forward and backward streams over ``(N, C, P)``; the buffers are moved on as a side effect."""
+    # Over rows ``(N, C, P)``; the buffers are updated as a side effect.
 
     @staticmethod
     def forward(
@@ -93,9 +85,9 @@ def normalize(rows: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
 class OnlineNorm(FloatStatistics):
     r"""Online normalization (Chiley et al. 2019, arXiv:1905.05894), the normalization itself.
 
-    Examples come one at a time. Each is normalized with the estimates that stood before it, which it then
-    moves: with the mean :math:`\mu(x_t)` and variance :math:`\sigma^2(x_t)` over the positions of example
-    :math:`t` (in a dense layer :math:`x_t` and 0),
+    Examples come one at a time. Each is normalized with the estimates from the examples before it, and then
+    updates them: with the mean :math:`\mu(x_t)` and variance :math:`\sigma^2(x_t)` over the positions of
+    example :math:`t` (in a dense layer :math:`x_t` and 0),
 
     .. math::
         y_t &= (x_t - \mu_{t-1}) / \sqrt{\sigma^2_{t-1} + \epsilon} \\
@@ -113,52 +105,34 @@ class OnlineNorm(FloatStatistics):
         x'_t &= \tilde x'_t / \sigma_{t-1} - (1 - \alpha_b)\, e^{(1)}_{t-1},
             & \qquad e^{(1)}_t &= e^{(1)}_{t-1} + \overline{x'_t}
 
-    A minibatch is a stream in the order of its rows, in the backward pass too, and its outputs do not depend
-    on what comes after them: two minibatches of 50 give what one of 100 gives. For the gradients this holds
-    as long as both backward passes run in order and on the same upstream gradients (a loss averaged over the
-    minibatch halves those of the larger one), and both forward passes see the same weights.
+    A minibatch is a stream in the order of its rows, in the backward pass too: two minibatches of 50 give
+    what one of 100 gives. For the gradients this holds if both backward passes run in order, the upstream
+    gradients are the same (a loss averaged over the minibatch halves those of the larger one) and so are the
+    weights. The backward pass cannot be differentiated again.
 
     What the paper leaves open follows the authors' code: :math:`\mu_0 = 0`, :math:`\sigma_0 = 1`,
-    both :math:`e_0 = 0`, and :math:`\epsilon` under the root (the paper has none). In evaluation the
-    current estimates are used, nothing moves, and the gradient is the ordinary one. Scale and shift,
-    ``weight`` and ``bias``, come after it. The paper follows the layer by a scaling of each example
-    (:class:`LayerScaling`), the authors' code by clamping (:class:`ActivationClamp`) unless told otherwise.
-    In that code either stands after scale and shift; here they are modules of their own.
+    both :math:`e_0 = 0`, and :math:`\epsilon` under the root (the paper has none). Evaluation uses the
+    current estimates and the ordinary gradient, and updates nothing. Scale and shift, ``weight`` and
+    ``bias``, come last. In the paper a scaling of each example follows (:class:`LayerScaling`), in the
+    authors' code by default a clamp (:class:`ActivationClamp`).
 
     Parameters
     ----------
     num_features
         Number of units or channels, the second dimension of the input.
     alpha_forward, alpha_backward
-        :math:`\alpha_f` and :math:`\alpha_b`, from 0 to 1. With 1 the estimates, or the control, stand
-        still; with :math:`\alpha_f = 0` each example is normalized with the statistics of the one before it.
+        :math:`\alpha_f` and :math:`\alpha_b`, from 0 to 1. With 1 the estimates, or the control, never
+        change; with :math:`\alpha_f = 0` each example is normalized with the statistics of the one before it.
     eps
         :math:`\epsilon`, 0 or more.
     affine
         Learn a scale from 1 and a shift from 0 for every feature.
-    device, dtype
-        Of the parameters. The statistics are float32 where this is a half-precision type, and stay so under
-        ``.half()``.
-
-    Attributes
-    ----------
-    mean, var, error_y, error_1
-        Buffers of shape ``(num_features,)``: :math:`\mu`, :math:`\sigma^2`, :math:`e^{(y)}` and
-        :math:`e^{(1)}`. The first two move in every forward pass of training, the last two in its backward
-        pass.
 
     Shape
     -----
-    Input ``(N, num_features, *positions)``; output the same. Half precision is computed in float32.
-
-    Raises
-    ------
-    TypeError
-        If the input is not a floating-point tensor.
-    ValueError
-        If an option is none of the above, or the input has another shape.
-    RuntimeError
-        If the training pass is differentiated twice: its backward pass is no gradient of a function.
+    Input ``(N, num_features, *positions)``; output the same. The buffers ``mean``, ``var``, ``error_y`` and
+    ``error_1``, for :math:`\mu`, :math:`\sigma^2`, :math:`e^{(y)}` and :math:`e^{(1)}`, have shape
+    ``(num_features,)``. They are float32 also in a half-precision layer.
 
     Examples
     --------
@@ -222,22 +196,16 @@ class OnlineNorm(FloatStatistics):
         check_features("OnlineNorm", input, self.num_features)
         values = input.to(accumulation_dtype(input.dtype))
         rows = values.unsqueeze(-1) if input.dim() == 2 else values.flatten(2)
-        output = self._stream(rows) if self.training and rows.numel() else self._estimate(rows)
+        if self.training and rows.numel():
+            buffers = (self.mean, self.var, self.error_y, self.error_1)
+            alphas = (self.alpha_forward, self.alpha_backward)
+            output: Any = OnlineNormFunction.apply(rows, *buffers, alphas, self.eps)
+        else:
+            inverse = reciprocal_root(self.var.to(rows.dtype) + self.eps)
+            output = normalize(rows, self.mean.to(rows.dtype), inverse)
         if self.weight is not None and self.bias is not None:
             output = output * self.weight.to(rows.dtype)[:, None] + self.bias.to(rows.dtype)[:, None]
         return output.view(input.shape).to(input.dtype)
-
-    def _stream(self, rows: Tensor) -> Tensor:
-        output = OnlineNormFunction.apply(
-            rows, self.mean, self.var, self.error_y, self.error_1,
-            (self.alpha_forward, self.alpha_backward), self.eps,
-        )  # fmt: skip
-        assert isinstance(output, Tensor)
-        return output
-
-    def _estimate(self, rows: Tensor) -> Tensor:
-        inverse = reciprocal_root(self.var.to(rows.dtype) + self.eps)
-        return normalize(rows, self.mean.to(rows.dtype), inverse)
 
     def extra_repr(self) -> str:
         """Size and options, as shown by ``print``."""
@@ -252,18 +220,9 @@ class LayerScaling(nn.Module):
 
     .. math:: z = \frac{y}{\sqrt{\frac1n \sum_i y_i^2 + \epsilon}}
 
-    over all dimensions but the first. It keeps errors of online normalization's estimates from growing
-    through the layers. The same map with a learned gain was later named RMSNorm. An example of zeros stays
-    zero.
-
-    Parameters
-    ----------
-    eps
-        :math:`\epsilon`, 0 or more.
-
-    Shape
-    -----
-    ``(N, *)`` with at least two dimensions; the output has the same. Half precision is computed in float32.
+    over all dimensions but the first, for an input ``(N, *)`` with at least two. It keeps errors of online
+    normalization's estimates from growing through the layers. The same map with a learned gain was later
+    named RMSNorm. An example of zeros stays zero. ``eps`` is :math:`\epsilon`, 0 or more.
 
     Examples
     --------
@@ -278,7 +237,7 @@ class LayerScaling(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, *)`` to the same shape."""
-        check_floating("LayerScaling", input)
+        check_floating("LayerScaling", "the input", input)
         if input.dim() < 2:
             raise ValueError(
                 f"LayerScaling: the input must have shape (N, ...), got {tuple(input.shape)}; "
@@ -296,18 +255,10 @@ class LayerScaling(nn.Module):
 class ActivationClamp(nn.Module):
     r"""Clamp every component: :math:`z = \min(\max(y, -c), c)` (the authors' code of Chiley et al. 2019).
 
-    It stands where :class:`LayerScaling` would, and mixes no features. A normalized component that is
+    It takes the place of :class:`LayerScaling`, for inputs of any shape. A normalized component that is
     normally distributed leaves :math:`[-5, 5]` less than once in a million times, so while the estimates are
-    right the clamp does nothing. Components beyond the limit get no gradient; one at the limit gets it whole.
-
-    Parameters
-    ----------
-    limit
-        :math:`c`, more than 0; 5 in the authors' code.
-
-    Shape
-    -----
-    Any; the output has the same.
+    right the clamp does nothing. Components beyond ``limit``, which is :math:`c`, get no gradient; one at
+    the limit gets all of it.
 
     Examples
     --------
@@ -323,7 +274,7 @@ class ActivationClamp(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map any shape to the same."""
-        check_floating("ActivationClamp", input)
+        check_floating("ActivationClamp", "the input", input)
         # The gradient of torch.clamp at its limits is 1 up to torch 2.13 and 0 from 2.14 on.
         clamped = input.detach().clamp(-self.limit, self.limit)
         return torch.where(input.abs() <= self.limit, input, clamped)

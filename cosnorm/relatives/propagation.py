@@ -7,24 +7,17 @@ Removing Internal Covariate Shift in Deep Networks*, arXiv:1603.01431.
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosnorm._kernels.vectors import accumulation_dtype
+from cosnorm.layers import Size
 from cosnorm.relatives._shared import Directional, DirectionConv, DirectionLinear
 
-__all__ = [
-    "PropagationConv1d",
-    "PropagationConv2d",
-    "PropagationConv3d",
-    "PropagationLinear",
-    "Standardize",
-]
-
-Size: TypeAlias = int | tuple[int, ...]
+__all__ = ["PropagationConv1d", "PropagationConv2d", "PropagationConv3d", "PropagationLinear", "Standardize"]
 
 #: Mean and standard deviation of ReLU(z) for a standard normal z.
 MEAN = math.sqrt(1 / (2 * math.pi))
@@ -34,8 +27,6 @@ GAIN = 1 / 1.21
 
 
 class _Propagation(Directional):
-    """What the four layers share."""
-
     def _add_gain(self) -> None:
         self.gain = nn.Parameter(self.weight.new_empty(len(self.weight)))
         self._reset_gain_and_bias()
@@ -64,22 +55,13 @@ class PropagationLinear(_Propagation, DirectionLinear):
         o_j = \frac{\operatorname{ReLU}(\gamma_j \, \hat w_j \cdot x + \beta_j) - \sqrt{1/2\pi}}
                    {\sqrt{(1 - 1/\pi)/2}}
 
-    (Arpit et al. 2016). The ReLU is part of the layer: put none behind it. The two constants are mean
+    (Arpit et al. 2016). The ReLU is part of the layer: put none after it. The two constants are mean
     and standard deviation of the ReLU of a standard normal variable, which
     :math:`\hat w_j \cdot x` is if the input's components are independent, of mean 0 and variance 1, and
     many. So standardize the data before the first such layer (:class:`Standardize`). The outputs have
-    mean 0 and variance 1 for :math:`\gamma = 1`, :math:`\beta = 0`. There are no statistics: training and
-    inference are the same, and a batch of one will do.
-
-    A zero row has direction 0, and passes no gradient to itself.
-
-    Parameters
-    ----------
-    in_features, out_features
-        As for :class:`torch.nn.Linear`. There always is a bias: :math:`\beta`, from 0. The parameter
-        ``gain`` is :math:`\gamma`, from 1/1.21.
-    device, dtype
-        As for :class:`torch.nn.Linear`. In half precision the lengths are computed in float32.
+    mean 0 and variance 1 for :math:`\gamma = 1`, :math:`\beta = 0`. The parameter ``gain``, which is
+    :math:`\gamma`, starts at 1/1.21, and ``bias``, which is :math:`\beta`, at 0. There are no statistics, so
+    training and inference are the same. A zero row has direction 0, and its gradient is 0.
 
     Shape
     -----
@@ -137,17 +119,8 @@ class PropagationConv2d(_PropagationConv, nn.Conv2d):
     divided by its length (the channels of its group times the kernel window). Zeros that pad an input
     are its mean, but have no variance: outputs at the border vary less.
 
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode
-        As for :class:`torch.nn.Conv2d`. There always is a bias.
-    device, dtype
-        As for :class:`torch.nn.Conv2d`.
-
-    Shape
-    -----
-    Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`; ``gain``
-    and ``bias`` ``(out_channels,)``.
+    Arguments and shapes are those of :class:`torch.nn.Conv2d`, but there always is a bias. ``gain`` and
+    ``bias`` have shape ``(out_channels,)``.
 
     Examples
     --------
@@ -169,21 +142,11 @@ class Standardize(nn.Module):
 
     .. math:: y_i = \frac{x_i - \mu_i}{\sqrt{\frac1d \sum_k \sigma_k^2}}
 
-    What normalization propagation asks of its data. Dividing each feature by its own deviation would
-    make the few bright values of a rarely lit pixel enormous, so all are divided by one number: the
-    root of their mean variance. The variance is then 1 on average, not feature by feature.
-    Until :meth:`fit` is called the module hands its input on unchanged.
-
-    Parameters
-    ----------
-    shape
-        Of one example, without the batch: an integer or a tuple.
-    device, dtype
-        Of the buffers ``mean`` (``shape``) and ``std`` (no dimensions).
-
-    Shape
-    -----
-    Input ``(*, *shape)``, output the same.
+    Normalization propagation needs such data. If each feature were divided by its own standard deviation,
+    the few bright values of a rarely lit pixel would become enormous. So all are divided by one number, the
+    root of their mean variance, and the variance is 1 on average over the features.
+    Input and output are ``(*, *shape)``, where ``shape``, an integer or a tuple, is that of one example.
+    Until :meth:`fit` is called the module returns its input unchanged.
 
     Examples
     --------
@@ -210,10 +173,9 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> None:
-        """Take mean and deviation from ``inputs``, shape ``(N, *shape)``; biased variance.
+        """Take the mean and standard deviation (with biased variance) from ``inputs``, ``(N, *shape)``.
 
-        Data in which nothing varies is only centered: its deviation counts as 1.
-
+        Data in which nothing varies is only centered.
         """
         self._check(inputs)
         examples = inputs.reshape(-1, *self.shape).to(accumulation_dtype(self.mean.dtype))
@@ -239,5 +201,5 @@ class Standardize(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """The shape, as shown by ``print``."""
+        """The shape."""
         return str(self.shape)

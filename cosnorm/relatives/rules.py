@@ -22,13 +22,8 @@ LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3
 class UpdateRule:
     """The rule that changes nothing, and the base of those that do.
 
-    Made from a network, in the manner of an optimizer; it goes on acting on that network's layers.
+    Like an optimizer, it acts on the layers of the network that it is given.
     A training step is: backward on the loss plus :meth:`penalty`, the optimizer's step, :meth:`step`.
-
-    Parameters
-    ----------
-    network
-        The network whose weights the rule is about.
 
     Examples
     --------
@@ -45,7 +40,7 @@ class UpdateRule:
         self.network = network
 
     def penalty(self) -> Tensor:
-        """What to add to the loss: a tensor without dimensions, on the device of the network."""
+        """What to add to the loss: a scalar tensor on the device of the network."""
         like = next(self.network.parameters(), None)
         return torch.zeros(()) if like is None else torch.zeros((), dtype=like.dtype, device=like.device)
 
@@ -64,8 +59,6 @@ class UpdateRule:
 class WeightRule(UpdateRule):
     """A rule about the weight vectors of every linear and convolutional layer."""
 
-    layers: ClassVar[tuple[type[nn.Module], ...]] = LAYERS
-
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
         if next(self.weights(), None) is None:
@@ -75,7 +68,7 @@ class WeightRule(UpdateRule):
         """The weights of the layers, each once, in the order of the network."""
         seen: set[int] = set()
         for module in self.network.modules():
-            if isinstance(module, self.layers) and id(module.weight) not in seen:
+            if isinstance(module, LAYERS) and id(module.weight) not in seen:
                 weight: Any = module.weight
                 seen.add(id(weight))
                 yield weight
@@ -95,19 +88,12 @@ class MaxNorm(WeightRule):
 
     .. math:: w \leftarrow w \cdot \min\left(1, \frac{r}{\lVert w \rVert}\right)
 
-    for each row of a linear layer and each filter of a convolution, the output layer included, as in
-    Section 5.1 of Luo et al. 2017 (radius 2); the constraint is that of Srivastava et al. 2014. The
-    bias is not part of the vector.
+    with the ``radius`` :math:`r > 0`, for each row of a linear layer and each filter of a convolution, the
+    output layer included, as in Section 5.1 of Luo et al. 2017 (radius 2); the constraint is that of
+    Srivastava et al. 2014. The bias is not part of the vector.
 
-    A vector outside is brought to the radius less a few roundings, so that it counts as inside
-    afterwards: doing it twice does nothing more, and vectors inside keep every bit.
-
-    Parameters
-    ----------
-    network
-        The network whose weight vectors are bounded.
-    radius
-        :math:`r`, above 0.
+    A longer vector is shortened to slightly less than the radius, by a few roundings, so that it counts as
+    inside afterwards: a second projection changes nothing, and vectors inside keep every bit.
 
     Examples
     --------
@@ -139,8 +125,8 @@ def project(weight: Tensor, radius: float) -> None:
     # Largest errors: one rounding of the factor and one of each product, and those of the length itself.
     margin = torch.finfo(weight.dtype).eps + rows.shape[1] * torch.finfo(torch.float64).eps
     factors = torch.where(lengths > radius, radius * (1 - margin) / lengths, 1.0)
-    # In the type of the weights: of another, the product would take a copy of them all. A pass over all rows,
-    # of which those inside keep every bit, costs less than a few rows by their indices.
+    # In the type of the weights, because with another the product would copy them all. A pass over all rows
+    # costs less than one over a few rows by their indices.
     weight.mul_(factors.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)))
 
 
@@ -149,20 +135,13 @@ class WeightDecay(WeightRule):
 
     .. math:: L + \frac\lambda2 \sum_j \lVert w_j \rVert^2
 
-    over the weights of all linear, convolutional and cosine layers, the output layer included.
-    Biases and the parameters of normalizations are left out.
+    with the ``strength`` :math:`\lambda \ge 0`, over the weights of all linear, convolutional and cosine
+    layers, the output layer included. Biases and the parameters of normalizations are left out.
 
     This is the coupled form: the penalty's gradient :math:`\lambda w` goes through the optimizer with
     the rest. Plain gradient descent with rate :math:`\eta` then shrinks the weights by the factor
     :math:`1 - \eta\lambda` and adds the usual step, so there the decoupled form, which multiplies by
     that factor, is the same. With momentum or Adam it is not.
-
-    Parameters
-    ----------
-    network
-        The network whose weights are penalized.
-    strength
-        :math:`\lambda`, at least 0.
 
     Examples
     --------

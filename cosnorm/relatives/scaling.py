@@ -49,24 +49,17 @@ class ScalingWeightNorm(UpdateRule):
 
     The method is that of Yuan and Xiao, IEEE Access 7 (2019), known to us from its abstract: node-wise
     rescaling that leaves the function the same, for any optimizer, and together with batch norm. What
-    the abstract leaves open is our choice: the bias counts, and it is done after every update. Where
-    batch norm stands behind the unit, before or after the ReLU, it cancels the unit's scale, so the
-    outgoing weights stay and the running statistics are divided instead; the number that batch norm
-    adds under its root then changes the function by its share of the variance, and by nothing else.
+    the abstract leaves open is our choice: the bias is included, and the rule acts after every update. A
+    batch norm that follows the unit, before or after the ReLU, cancels the unit's scale, so the
+    outgoing weights stay and the running statistics are divided instead; the function then changes only
+    because the number that batch norm adds under its root becomes a different share of the variance.
     Momentum and other states of the optimizer are not rescaled.
 
     Parameters
     ----------
     network
-        An ``nn.Sequential``, nested ones included, of linear and convolutional layers. Between two
-        of them may stand ReLU, leaky ReLU, pooling, dropout, ``nn.Flatten`` and batch norm.
-
-    Raises
-    ------
-    TypeError
-        If ``network`` is no ``nn.Sequential``.
-    ValueError
-        If something stands between two layers, or is a layer, for which scaling does not carry over.
+        An ``nn.Sequential``, which may be nested, of linear and convolutional layers. Between two of them
+        only ReLU, leaky ReLU, pooling, dropout, ``nn.Flatten`` and batch norm are allowed.
 
     Examples
     --------
@@ -82,7 +75,7 @@ class ScalingWeightNorm(UpdateRule):
         super().__init__(network)
         if not isinstance(network, nn.Sequential):
             raise TypeError(
-                "ScalingWeightNorm: the network must be an nn.Sequential, so that the layer behind each "
+                "ScalingWeightNorm: the network must be an nn.Sequential, so that the layer after each "
                 f"unit is known, got {type(network).__name__}"
             )
         self.links = _links(network)
@@ -104,7 +97,6 @@ def _flat(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _links(network: nn.Sequential) -> list[_Link]:
-    """Each plain layer with the plain layer after it."""
     links: list[_Link] = []
     layer: Layer = None
     between: list[tuple[str, nn.Module]] = []

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from cosnorm._kernels.autograd import is_ordinary
 from cosnorm._kernels.vectors import HALF, accumulation_dtype
+from cosnorm.layers import Size
 from cosnorm.relatives._shared import Directional, DirectionConv, DirectionLinear, directions
 
 __all__ = ["WeightNormConv1d", "WeightNormConv2d", "WeightNormConv3d", "WeightNormLinear"]
 
-Size: TypeAlias = int | tuple[int, ...]
 Gain: TypeAlias = float | Literal["learnable"]
 
 #: Row lengths by which outputs may be divided afterwards: with inputs of lengths from 1e-18 to 1e18, which
@@ -28,16 +28,14 @@ MODERATE = (2.0**-40, 2.0**40)
 
 
 class _WeightNorm(Directional):
-    """What the four layers share."""
-
     def _set_gain(self, gain: Gain) -> None:
-        name = type(self).__name__
         if isinstance(gain, str) and gain == "learnable":
             self.gain = nn.Parameter(self.weight.new_empty(len(self.weight)))
             self.reset_gain()
         elif isinstance(gain, int | float) and not isinstance(gain, bool) and math.isfinite(gain):
             self.gain = float(gain)
         else:
+            name = type(self).__name__
             raise ValueError(f"{name}: gain must be a finite number or 'learnable', got {gain!r}")
 
     def reset_parameters(self) -> None:
@@ -51,8 +49,7 @@ class _WeightNorm(Directional):
         gain = self._parameters.get("gain")
         if gain is not None:
             rows = self.weight.flatten(1)
-            lengths = torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows.dtype))
-            gain.copy_(lengths)
+            gain.copy_(torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows.dtype)))
 
     @torch.no_grad()
     def initialize(self, input: Tensor) -> Tensor:
@@ -61,17 +58,8 @@ class _WeightNorm(Directional):
         With :math:`t = \hat w \cdot x`, :math:`g = 1/\sigma[t]` and :math:`b = -\mu[t]/\sigma[t]`
         (Equation 6 of Salimans and Kingma); mean and biased variance over the examples and, in a
         convolution, the positions. As in their code nothing is added to the variance. A unit whose
-        output varies by no more than rounding gets gain 1 and mean 0.
-
-        Parameters
-        ----------
-        input
-            A batch as for :meth:`forward`.
-
-        Returns
-        -------
-        Tensor
-            The outputs on the batch afterwards, for the next layer to be initialized with.
+        output varies by no more than rounding gets gain 1 and mean 0. Returns the new outputs on the
+        batch, with which the next layer can be initialized.
 
         Examples
         --------
@@ -95,7 +83,6 @@ class _WeightNorm(Directional):
         return self(input)
 
     def _per_unit(self, output: Tensor) -> Tensor:
-        """All outputs, one column per unit."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -109,12 +96,12 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
 
     .. math:: y_j = \frac{g_j}{\lVert w_j \rVert} \, w_j \cdot x + b_j
 
-    The paper under study fixes :math:`g = 1`; Salimans and Kingma learn one :math:`g_j` a unit. With
+    Luo et al. fix :math:`g = 1`; Salimans and Kingma learn one :math:`g_j` per unit. With
     :math:`g = 1 / \lVert x \rVert`, different for each example, it would be the cosine.
 
     A zero row has direction 0: the output is the bias, and the row's gradient is 0 (torch's own
     :func:`torch.nn.utils.parametrizations.weight_norm` gives NaN there, and has no fixed gain).
-    Rows of any other length are fine, as far as the dtype holds their entries.
+    All other lengths are fine if the dtype can hold the entries.
 
     Parameters
     ----------
@@ -122,11 +109,9 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
         As for :class:`torch.nn.Linear`.
     gain
         :math:`g`: a number, the same for all units, or ``"learnable"``: the parameter ``gain``, which
-        starts at the length of each row, where the layer computes what the plain one does (their
-        code starts at 1, for :meth:`initialize` to change). Call :meth:`reset_gain` after the
+        starts at the length of each row, so that the layer computes what the plain one does (their
+        code starts at 1 and relies on :meth:`initialize`). Call :meth:`reset_gain` after the
         weights were redrawn or loaded from a plain layer.
-    device, dtype
-        As for :class:`torch.nn.Linear`. In half precision the lengths are computed in float32.
 
     Shape
     -----
@@ -177,9 +162,9 @@ class WeightNormLinear(_WeightNorm, DirectionLinear):
 def moderate_lengths(input: Tensor, weight: Tensor) -> Tensor | None:
     """Lengths of the rows, ``(units,)``, if the outputs may be divided by them instead of the rows.
 
-    The result is the same up to rounding, and cheaper: a minibatch has fewer outputs than the layer has
-    weights. None where a row is zero or its length is extreme, in half precision, under autocast, on other
-    devices (where finding out would cost more than it saves), and while something traces or transforms.
+    That is cheaper, because a minibatch has fewer outputs than the layer has weights. None if a row is zero
+    or its length extreme, in half precision, under autocast, on other devices (where finding out costs more
+    than it saves), and while something traces or transforms.
     """
     ordinary = input.device.type == weight.device.type == "cpu" and input.dtype not in HALF
     cast = input.dtype != torch.float64 and torch.is_autocast_enabled("cpu")  # autocast leaves float64 alone
@@ -230,22 +215,9 @@ class WeightNormConv2d(_WeightNormConv, nn.Conv2d):
     .. math:: y_{o,p} = \frac{g_o}{\lVert w_o \rVert} \, w_o \cdot x_p + b_o
 
     where :math:`x_p` is the patch at position :math:`p`, and the length is that of the whole filter:
-    the channels of its group times the kernel window. All else is as in :class:`WeightNormLinear`.
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode
-        As for :class:`torch.nn.Conv2d`.
-    gain
-        A number, or ``"learnable"``: one a filter, from the filter's length.
-    device, dtype
-        As for :class:`torch.nn.Conv2d`.
-
-    Shape
-    -----
-    Input ``(N, in_channels, H, W)`` or without ``N``; output as for :class:`torch.nn.Conv2d`;
-    ``weight`` ``(out_channels, in_channels / groups, *kernel_size)``; a learnable ``gain``
-    ``(out_channels,)``.
+    the channels of its group times the kernel window. ``gain`` is as in :class:`WeightNormLinear`, one per
+    filter, ``(out_channels,)``, if learnable. Other arguments and shapes are those of
+    :class:`torch.nn.Conv2d`.
 
     Examples
     --------

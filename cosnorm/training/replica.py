@@ -20,7 +20,7 @@ class Replica:
         the number of input features and the widths of the dense layers after the convolutions.
     norm, constant, std, hidden_bias, output_bias
         As for :func:`cosnorm.networks.mlp`. ``norm="tutorial"`` is the network of
-        :mod:`cosnorm.tutorial`, which has none of the others.
+        :func:`cosnorm.networks.tutorial_network`, which has none of the others.
     learning_rate
         Constant step size of plain gradient descent.
     gain_rate

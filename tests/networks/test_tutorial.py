@@ -16,10 +16,19 @@ from training.problems import assert_close, outcome, pictures
 from training.test_resume import same_bits
 
 from cosnorm import experiments
-from cosnorm.networks import NORMS, convnet, find_recipe, mlp, update_rule
+from cosnorm.networks import (
+    FIRST_DECAY,
+    NORMS,
+    HiddenDecay,
+    ResponseNorm,
+    convnet,
+    find_recipe,
+    mlp,
+    tutorial_network,
+    update_rule,
+)
 from cosnorm.training import ImageSettings, Replica, train
 from cosnorm.training.cost import operations
-from cosnorm.tutorial import FIRST_DECAY, HiddenDecay, ResponseNorm, tutorial_network
 
 SMALL = Replica(
     (2 * 36, 6, 5, 3),
