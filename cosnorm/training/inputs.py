@@ -26,22 +26,27 @@ class Examples(Protocol):
     @property
     def train_inputs(self) -> np.ndarray | SparseRows:
         """Bytes, ``(N, *shape)``, or sparse rows."""
+        ...
 
     @property
     def train_targets(self) -> np.ndarray:
         """Classes, ``(N,)``, int64."""
+        ...
 
     @property
     def test_inputs(self) -> np.ndarray | SparseRows:
         """Bytes, ``(M, *shape)``, or sparse rows."""
+        ...
 
     @property
     def test_targets(self) -> np.ndarray:
         """Classes, ``(M,)``, int64."""
+        ...
 
     @property
     def maximum(self) -> float:
         """Largest value that an input can take."""
+        ...
 
 
 @dataclass(frozen=True)
