@@ -1,8 +1,8 @@
 """The datasets of the book: found, verified, downloaded where they are missing, and parsed.
 
 Files are looked for in the folder that ``$COSNORM_DATA`` names, then in the cache (``$COSNORM_CACHE``,
-or the platform's own place for caches), and are fetched into the cache when they are in neither. Every
-byte is verified at every load. Nothing that is downloaded is ever unpickled or run.
+or the platform's folder for caches), and otherwise downloaded into the cache. Every byte is verified at
+every load. Nothing that is downloaded is ever unpickled or run.
 
 >>> from cosnorm.data import load
 >>> load("digits")
@@ -61,20 +61,18 @@ def load(name: str, *, progress: bool = True, **preparation: Any) -> Dataset:
     progress : bool
         Whether a download shows a bar and notes on standard error.
     **preparation
-        Settings of how the data is prepared: the fields of :class:`TextPreparation` for "newsgroups" and
-        "docstrings". The others have none.
+        For "newsgroups" and "docstrings", fields of :class:`TextPreparation`. The others have no settings.
 
     Returns
     -------
     Dataset
-        New arrays at every call: changing them changes nothing else.
+        With new arrays at every call.
 
     Raises
     ------
     DatasetError
-        There is no dataset of that name, or no such setting, or its files cannot be obtained, or one in
-        ``$COSNORM_DATA`` is damaged. The message says what to do. Damaged files of the cache are renamed
-        to ``<name>.damaged-<n>`` and fetched again; those of ``$COSNORM_DATA`` are never touched.
+        The message says what to do. Damaged files of the cache are renamed to ``<name>.damaged-<n>`` and
+        downloaded again; those of ``$COSNORM_DATA`` are never touched.
     """
     source = _source(name)
     settings = source.settings(preparation)
@@ -89,8 +87,8 @@ def load(name: str, *, progress: bool = True, **preparation: Any) -> Dataset:
 def preparation(name: str, **given: Any) -> dict[str, Any]:
     """Every setting of a dataset's preparation by name: those given, and the defaults of the others.
 
-    With ``Dataset.sha256``, which covers what the data was read from, it says exactly what ``load`` gives.
-    Empty for a dataset that has no settings. All values are numbers, strings and booleans.
+    With ``Dataset.sha256``, which covers the source of the data, they determine what ``load`` returns. All
+    values are numbers, strings and booleans.
 
     Examples
     --------
@@ -102,18 +100,7 @@ def preparation(name: str, **given: Any) -> dict[str, Any]:
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """Make sure that a dataset's files are there and sound, downloading those that are not.
-
-    Returns
-    -------
-    Path
-        The folder that holds them; the first file's, where they lie in several.
-
-    Raises
-    ------
-    DatasetError
-        As for :func:`load`; and for an embedded dataset, which has no files.
-    """
+    """Verify a dataset's files, download those that are missing, and return the folder of the first one."""
     source = _source(name)
     if source.embedded:
         raise DatasetError(f"{source.name} is embedded: there is nothing to fetch, cosnorm.data.load has it")
@@ -121,7 +108,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
 
 def status(name: str) -> DatasetStatus:
-    """Where a dataset's files are and whether every byte of them is right. Downloads and changes nothing."""
+    """Look for a dataset's files and verify them. Downloads and changes nothing."""
     source = _source(name)
     try:
         if source.embedded:

@@ -1,9 +1,9 @@
 """Download the files of a dataset that are missing, from one mirror after the other.
 
 pooch checks the hash of a file and puts it in place. However, it knows only one address per file, it starts
-again when a connection breaks, and its own downloader unpacks a .gz file that a server takes for a compressed
-answer. Because the files have up to 180 MB and several mirrors, the loop over the mirrors is here, and so is
-a downloader that resumes.
+again when a connection breaks, and its own downloader unpacks a .gz file that a server declares as a
+compressed answer. The files have up to 180 MB, so this module has a loop over the mirrors and a downloader
+that resumes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ HEADERS = {"User-Agent": "cosnorm (+https://arxiv.org/abs/1702.05870)", "Accept-
 
 
 def obtain(source: Source, progress: bool) -> Inspection:
-    """Every file of a dataset, verified; those that are missing are downloaded into the cache first."""
+    """Find and verify every file of a dataset; download those that are missing into the cache first."""
     found = inspect(source)
     if not found.missing:
         return found
@@ -60,14 +60,14 @@ def obtain(source: Source, progress: bool) -> Inspection:
 
     with _locked(folder, on_wait) as exclusive:
         found = inspect(source)
-        notes = [_set_aside(damage, progress) for damage in found.damaged if damage.in_cache]
+        notes = [_quarantine(damage, progress) for damage in found.damaged if damage.in_cache]
         suffix = "part" if exclusive else f"part-{os.getpid()}"
         notes += _fetch(source, found.missing, folder, suffix, progress)
         found = inspect(source)
         if found.missing:
-            raise DatasetError(_cannot(source, found, folder, notes))
+            raise DatasetError(_failure_message(source, found, folder, notes))
         if exclusive:
-            _sweep(folder)
+            _remove_leftovers(folder)
     return found
 
 
@@ -77,43 +77,41 @@ def say(message: str, shown: bool) -> None:
         print(f"cosnorm: {message}", file=sys.stderr, flush=True)
 
 
-# What the user is told
+# Messages
 
 
 def _refuse_damage(source: Source, found: Inspection) -> None:
-    """The files in ``$COSNORM_DATA`` are the user's: they are neither changed nor silently passed over."""
+    # The files in $COSNORM_DATA are the user's: they are neither changed nor silently ignored.
     theirs = [damage for damage in found.damaged if not damage.in_cache and damage.file in found.missing]
     if theirs:
-        lines = [f"  {damage}" for damage in theirs]
-        raise DatasetError(
-            "\n".join(
-                [
-                    f"{source.name}: a file in ${DATA_VARIABLE} is not the official one:",
-                    *lines,
-                    f"Replace it; or remove it, or unset ${DATA_VARIABLE}, to have it downloaded.",
-                    _by_hand(source, [damage.file for damage in theirs], None),
-                ]
-            )
-        )
+        lines = [
+            f"{source.name}: a file in ${DATA_VARIABLE} is not the official one:",
+            *(f"  {damage}" for damage in theirs),
+            f"Replace it; or remove it, or unset ${DATA_VARIABLE}, to have it downloaded.",
+            _manual_instructions(source, [damage.file for damage in theirs], None),
+        ]
+        raise DatasetError("\n".join(lines))
 
 
-def _cannot(source: Source, found: Inspection, folder: Path, notes: Sequence[str]) -> str:
+def _failure_message(source: Source, found: Inspection, folder: Path, notes: Sequence[str]) -> str:
     names = ", ".join(file.name for file in found.missing)
-    reasons = [f"  {note}" for note in notes]
-    hint = "Run it again when the network is back: what has arrived is kept, and the download goes on there."
-    return "\n".join(
-        [f"{source.name}: cannot get {names}:", *reasons, hint, _by_hand(source, found.missing, folder)]
-    )
+    lines = [
+        f"{source.name}: cannot get {names}:",
+        *(f"  {note}" for note in notes),
+        "Run it again when the network is back: what has arrived is kept, and the download goes on there.",
+        _manual_instructions(source, found.missing, folder),
+    ]
+    return "\n".join(lines)
 
 
-def _by_hand(source: Source, files: Sequence[SourceFile], folder: Path | None) -> str:
+def _manual_instructions(source: Source, files: Sequence[SourceFile], folder: Path | None) -> str:
     places = [] if folder is None else [str(folder)]
     places += [f"the folder {name} of one that ${DATA_VARIABLE} names" for name in source.folders[:1]]
     lines = [f"By hand: put these files into {', or into '.join(places)}:"]
     for file in files:
         lines.append(f"  {file}")
         lines += [f"    or in its place {file.plain}"] if file.plain else []
-    lines += [f"They can be had from {mirror}" for mirror in source.mirrors]
+    lines += [f"They are available from {mirror}" for mirror in source.mirrors]
     if source.archive is not None:
         names = ", ".join(file.name for file in files if file.name in source.archive.files)
         lines += [f"where the archive {source.archive} holds {names}"] if names else []
@@ -122,7 +120,7 @@ def _by_hand(source: Source, files: Sequence[SourceFile], folder: Path | None) -
 
 @contextmanager
 def _bar(name: str, shown: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error; yields a function that takes how many bytes there are, and of how many."""
+    # Yields a function of the numbers of bytes received and expected.
     try:
         from tqdm.auto import tqdm
     except ModuleNotFoundError:
@@ -149,17 +147,14 @@ def _cache(source: Source) -> Path:
         import pooch
     except ModuleNotFoundError as error:
         hint = f"{source.name}: a download needs pooch; install it (pip install pooch)"
-        raise DatasetError(f"{hint}\n{_by_hand(source, source.files, cache_folder())}") from error
-    pooch.get_logger().setLevel("WARNING")  # its notes on what it does would only repeat ours
+        raise DatasetError(f"{hint}\n{_manual_instructions(source, source.files, cache_folder())}") from error
+    pooch.get_logger().setLevel("WARNING")  # its notes would repeat ours
     return Path(cache_folder() or pooch.os_cache("cosnorm")) / source.name
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn every failure to write ``path`` into a :class:`DatasetError` that says how to go on.
-
-    Only code that writes may stand inside: a failing connection is an :class:`OSError` too.
-    """
+    # Only code that writes may stand inside: a failing connection is an OSError too.
     try:
         yield
     except OSError as error:
@@ -172,18 +167,14 @@ def _writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path, on_wait: Callable[[], None]) -> Iterator[bool]:
-    """Hold the folder against other processes; wait for one that holds it, after calling ``on_wait`` once.
-
-    Yields False on a file system without locks: then the processes must not share the parts of files.
-    """
+    # Yields False on a file system without locks: then processes must not share the parts of files.
     path = folder / ".lock"
     with _writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         path.touch()
     lock = FileLock(path)
     try:
-        exclusive = _acquire(lock, on_wait)
-        yield exclusive
+        yield _acquire(lock, on_wait)
     finally:
         lock.release()
 
@@ -200,8 +191,7 @@ def _acquire(lock: FileLock, on_wait: Callable[[], None]) -> bool:
     return True
 
 
-def _set_aside(damage: Damage, progress: bool) -> str:
-    """Rename a damaged file to ``<name>.damaged-<n>``, the first n that is free."""
+def _quarantine(damage: Damage, progress: bool) -> str:
     path, number = damage.path, 1
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
@@ -212,10 +202,9 @@ def _set_aside(damage: Damage, progress: bool) -> str:
     return note
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what interrupted runs have left, now that nothing is missing and nobody else is at work here."""
+def _remove_leftovers(folder: Path) -> None:
     with _writing(folder):
-        for pattern in ("*.part", "*.part-[0-9]*", "tmp*"):  # the last are pooch's
+        for pattern in ("*.part", "*.part-[0-9]*", "tmp*"):  # of interrupted runs; the last are pooch's
             for left in folder.glob(pattern):
                 left.unlink()
 
@@ -224,23 +213,23 @@ def _sweep(folder: Path) -> None:
 
 
 class MirrorError(Exception):
-    """A mirror does not give what it was asked for, but another one may."""
+    """A mirror fails, but another one may work."""
 
 
 class UnreachableError(MirrorError):
-    """A mirror does not answer, so it need not be asked for other files."""
+    """A mirror does not answer, and is not asked for other files."""
 
 
 class BrokenOffError(MirrorError):
-    """A mirror gave a part of a file, and may give the rest if it is asked again."""
+    """A mirror sent a part of a file, and may send the rest."""
 
 
 class WrongContentError(MirrorError):
-    """A mirror gave something else than the official file."""
+    """A mirror sent another file than the official one."""
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """When to give up: after ``timeout`` s of silence, or below ``slowest`` bytes/s after ``grace`` s."""
 
     timeout: float = 20.0
@@ -249,17 +238,13 @@ class Patience:
     attempts: int = 4
 
 
-PATIENCE = Patience()
+TIMEOUTS = Timeouts()
 
 
 def _fetch(
     source: Source, missing: Sequence[SourceFile], folder: Path, suffix: str, progress: bool
 ) -> list[str]:
-    """Ask the mirrors in turn for what is missing; returns what went wrong on the way, one line each.
-
-    A part that one mirror leaves behind is completed by the next one, or by the next run. The last mirror may
-    be slow.
-    """
+    # A part of a file is completed by the next mirror, or by the next run. The last mirror may be slow.
     notes: list[str] = []
     mirrors, archive = list(source.mirrors), source.archive
     packed = [file for file in missing if archive is not None and file.name in archive.files]
@@ -270,9 +255,9 @@ def _fetch(
         part = folder / f"{item.name}.{suffix}"
         for mirror in tuple(mirrors):
             url = mirror + item.name
-            patience = replace(PATIENCE, slowest=0.0) if mirror == mirrors[-1] else PATIENCE
+            timeouts = replace(TIMEOUTS, slowest=0.0) if mirror == mirrors[-1] else TIMEOUTS
             try:
-                _get(url, item, packed, part, patience, progress)
+                _get(url, item, packed, part, timeouts, progress)
                 break
             except MirrorError as error:
                 notes.append(f"{url} {error}")
@@ -287,17 +272,16 @@ def _get(
     item: SourceFile | Archive,
     packed: Sequence[SourceFile],
     part: Path,
-    patience: Patience,
+    timeouts: Timeouts,
     progress: bool,
 ) -> None:
-    """Bring a file, or those that are packed in an archive, into place."""
     begun = part.exists()
     with _bar(item.name, progress) as show:
         if isinstance(item, Archive):
-            download = _Resuming(part, item.name, None, item.limit, patience, show)
+            download = _Resuming(part, item.name, None, item.limit, timeouts, show)
             place = partial(_place_members, url, item, packed, download)
         else:
-            download = _Resuming(part, item.name, item.size, item.size, patience, show)
+            download = _Resuming(part, item.name, item.size, item.size, timeouts, show)
             place = partial(_place_file, url, item, download)
         while True:
             try:
@@ -308,7 +292,7 @@ def _get(
                     part.unlink(missing_ok=True)
                 if not begun:
                     raise
-                begun = False  # something else had begun the part: once more from the start
+                begun = False  # the part may have come from another file: start over once
 
 
 def _place_file(url: str, file: SourceFile, download: _Resuming) -> None:
@@ -323,7 +307,6 @@ def _place_file(url: str, file: SourceFile, download: _Resuming) -> None:
 
 
 def _place_members(url: str, archive: Archive, packed: Sequence[SourceFile], download: _Resuming) -> None:
-    """Take the wanted files out of an archive. Nothing is unpacked under a name that the archive chose."""
     download.fill(url)
     try:
         with tarfile.open(download.part, "r:gz") as members:
@@ -335,6 +318,7 @@ def _place_members(url: str, archive: Archive, packed: Sequence[SourceFile], dow
 
 
 def _unpack(members: tarfile.TarFile, archive: Archive, packed: Sequence[SourceFile], folder: Path) -> None:
+    # Nothing is unpacked under a name that the archive chooses.
     wanted = {f"{archive.folder}/{form.name}": form for file in packed for form in file.forms}
     absent = {file.name for file in packed}
     for member in members:
@@ -356,27 +340,24 @@ def _unpack(members: tarfile.TarFile, archive: Archive, packed: Sequence[SourceF
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader for pooch that keeps what arrives in ``part``, and goes on from there the next time.
-
-    The ``size`` of an archive is unknown until the mirror says it, but is at most ``limit``.
-    """
+    """A downloader for pooch that writes to ``part``, and resumes from there the next time."""
 
     part: Path
     name: str
-    size: int | None
+    size: int | None  # unknown for an archive
     limit: int
-    patience: Patience
+    timeouts: Timeouts
     show: Callable[[int, int | None], None]
 
     def __call__(self, fname: str, action: Any, pooch: Any, *, check_only: bool | None = None) -> None:
-        """Download the address ``fname`` to the path ``action``; the names are those of pooch's protocol."""
+        # The parameters, an address and a path, have the names that pooch prescribes.
         self.fill(fname)
         with _writing(self.part):
             self.part.replace(action)
 
     def fill(self, url: str) -> None:
-        """Complete the part, asking again as long as something arrives. Its content is not checked here."""
-        for attempt in range(1, self.patience.attempts + 1):
+        # Ask again as long as something arrives. The content is not checked here.
+        for attempt in range(1, self.timeouts.attempts + 1):
             have = self._have
             if have == self.size:
                 return
@@ -386,7 +367,7 @@ class _Resuming:
             except BrokenOffError as error:
                 if self._have == have:
                     raise UnreachableError(*error.args) from error
-                if attempt == self.patience.attempts:
+                if attempt == self.timeouts.attempts:
                     raise
 
     @property
@@ -394,12 +375,12 @@ class _Resuming:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _request(self, url: str, have: int) -> None:
-        """Ask once for all bytes but the first ``have``."""
         headers = {**HEADERS, "Range": f"bytes={have}-"} if have else HEADERS
         request = urllib.request.Request(url, headers=headers)
         failure = "cannot be reached"
         try:
-            with urllib.request.urlopen(request, timeout=self.patience.timeout, context=_trust()) as response:
+            timeout = self.timeouts.timeout
+            with urllib.request.urlopen(request, timeout=timeout, context=_ssl_context()) as response:
                 failure = "broke off"
                 self._receive(response, *self._span(response, have))
         except urllib.error.HTTPError as error:
@@ -410,10 +391,10 @@ class _Resuming:
                 raise BrokenOffError("cannot resume") from error
             raise MirrorError(f"answered {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise BrokenOffError(f"{failure}: {_explain(error, self.patience)}") from error
+            raise BrokenOffError(f"{failure}: {_explain(error, self.timeouts)}") from error
 
     def _span(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-        """Where the answer begins in the file, and the size of the file, which must be the right one."""
+        # Where the answer begins in the file, and the size of the file.
         start, announced = 0, response.headers.get("Content-Length", "")
         if response.status == http.client.PARTIAL_CONTENT:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
@@ -428,7 +409,7 @@ class _Resuming:
         return start, size
 
     def _receive(self, response: http.client.HTTPResponse, start: int, size: int | None) -> None:
-        """Write the answer from ``start`` on; never more than one block beyond the size."""
+        # Never write more than one block beyond the size.
         most = self.limit if size is None else size
         count, began = start, time.monotonic()
         self.show(count, size)
@@ -443,7 +424,7 @@ class _Resuming:
                 count += len(block)
                 self.show(min(count, most), size)
                 elapsed = time.monotonic() - began
-                if elapsed > self.patience.grace and count - start < elapsed * self.patience.slowest:
+                if elapsed > self.timeouts.grace and count - start < elapsed * self.timeouts.slowest:
                     raise MirrorError(f"is too slow: {count - start} bytes in {elapsed:.0f} s")
         if count > most:
             raise MirrorError(f"sends more than {most} bytes: another file, or an error page")
@@ -451,15 +432,15 @@ class _Resuming:
             raise BrokenOffError(f"broke off after {count} of {size} bytes")
 
 
-def _explain(error: Exception, patience: Patience) -> str:
+def _explain(error: Exception, timeouts: Timeouts) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return f"no answer for {patience.timeout:g} s"
+        return f"no answer for {timeouts.timeout:g} s"
     return str(cause) or type(cause).__name__
 
 
-def _trust() -> ssl.SSLContext:
-    """The system's certificates, and certifi's, which come with pooch: some Pythons have none."""
+def _ssl_context() -> ssl.SSLContext:
+    # Some Pythons have no certificates of the system; certifi comes with pooch.
     import certifi
 
     context = ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""Which official files a dataset is read from, and a look for them on this machine. Changes nothing."""
+"""The official files of a dataset, and the search for them on this machine, which changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE_VARIABLE = "COSNORM_CACHE"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One official file. ``plain`` is the same content in another form, such as uncompressed."""
+    """One official file; ``plain`` is its uncompressed form, which is accepted too."""
 
     name: str
     size: int
@@ -30,21 +30,19 @@ class SourceFile:
 
     @property
     def forms(self) -> tuple[SourceFile, ...]:
-        """Every form in which the file is accepted, the official one first."""
+        """The official form of the file, and others that are accepted."""
         return (self,) if self.plain is None else (self, self.plain)
 
     def __str__(self) -> str:
-        """One line of the table in an error message."""
         return f"{self.name}  {self.size} bytes  sha256 {self.sha256}"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar archive, compressed with gzip, in which the mirrors serve some of the files.
+    """A gzipped tar archive in which the mirrors serve some of the ``files``, in its folder ``folder``.
 
-    ``files`` are the names of those files, which lie in its folder ``folder``. Each file is verified as it is
-    read, so the hash of the archive itself need not be known. An archive of more than ``limit`` bytes is
-    refused.
+    Each file is verified, so the hash of the archive need not be known. An archive of more than ``limit``
+    bytes is refused.
     """
 
     name: str
@@ -53,38 +51,33 @@ class Archive:
     limit: int
 
     def __str__(self) -> str:
-        """As it is named in a message."""
         return f"{self.name} (in its folder {self.folder})"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that is particular to one dataset.
-
-    ``parse`` takes the content of every file by its official name, in the form in which the file was found.
-    The contents have been verified by then, so it need not check them again. An embedded dataset has no
-    files. ``mirrors`` are base addresses, tried in order: the address of a file is base + name, unless the
-    file comes in the ``archive``. ``folders`` are the places below ``$COSNORM_DATA`` where the files may lie,
-    "." being that folder itself. ``preparation`` is the dataclass of the settings that ``parse`` takes as its
-    second argument, if there are any.
-    """
+    """Everything that is specific to one dataset; an embedded one has no files."""
 
     name: str
     title: str
+    #: Takes the verified content of each file by its official name, in any of its forms, and the settings.
     parse: Callable[..., Dataset]
     files: tuple[SourceFile, ...] = ()
+    #: Base addresses, tried in order: the address of a file or archive is base + name.
     mirrors: tuple[str, ...] = ()
+    #: Where the files may lie below ``$COSNORM_DATA``.
     folders: tuple[str, ...] = ()
     archive: Archive | None = None
+    #: Dataclass of the settings that ``parse`` takes as its second argument.
     preparation: type[DataclassInstance] | None = None
 
     @property
     def embedded(self) -> bool:
-        """Whether the data needs no files at all."""
+        """Whether the data comes with a package."""
         return not self.files
 
     def settings(self, given: Mapping[str, Any]) -> tuple[DataclassInstance, ...]:
-        """What ``parse`` takes after the contents: the full settings, or nothing."""
+        """The arguments of ``parse`` after the contents: the full settings, or nothing."""
         known = [] if self.preparation is None else [field.name for field in fields(self.preparation)]
         unknown = [name for name in given if name not in known]
         if unknown:
@@ -114,7 +107,6 @@ class Damage:
     in_cache: bool
 
     def __str__(self) -> str:
-        """What is wrong, for a person."""
         return f"{self.path} {self.reason}"
 
 
@@ -129,7 +121,7 @@ class Inspection:
 
 
 def cache_folder() -> Path | None:
-    """``$COSNORM_CACHE``, or the platform's folder for caches; None if pooch is not there to name it."""
+    """``$COSNORM_CACHE``, or the platform's folder for caches; None without pooch, which knows it."""
     value = os.environ.get(CACHE_VARIABLE, "")
     if value:
         return Path(value).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""What a dataset is once it is in memory, and the one error that loading can end in."""
+"""A dataset in memory, the status of its files, and the error of a failed load."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Dataset:
     name : str
         The name it is loaded by.
     train_inputs, test_inputs : ndarray of uint8, shape (N, *shape), or SparseRows
-        The raw inputs: ``shape`` is ``(28, 28)`` for MNIST. Divide by ``maximum`` to reach [0, 1]. Text
-        comes as features that are ready for use, in a :class:`cosnorm.data.SparseRows`.
+        Raw inputs; ``shape`` is ``(28, 28)`` for MNIST. Divide by ``maximum`` to get values in [0, 1]. Text
+        comes as features, in a :class:`cosnorm.data.SparseRows`.
     train_targets, test_targets : ndarray of int64, shape (N,)
         The class of each example, an index into ``classes``.
     classes : tuple of str
@@ -37,7 +37,7 @@ class Dataset:
     maximum : float
         The largest value that an input can take; 1.0 for text, which a few test inputs may exceed.
     sha256 : str
-        What the data was read from, in one figure: records carry it. Each loader says what it covers.
+        Hash of what the data was read from; records contain it.
     """
 
     name: str
@@ -51,25 +51,19 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     @property
     def features(self) -> int:
-        """How many numbers one example has when it is flattened into a vector."""
+        """Number of values of one example."""
         return math.prod(self.train_inputs.shape[1:])
 
     def hold_out(self, count: int) -> Dataset:
-        """The same training set split: its last ``count`` examples stand in for the test set.
+        """Split the training set: its last ``count`` examples replace the test set.
 
-        For choosing settings without a look at the test set, which is not in the result. Where the
-        examples are sorted by class, as text is, the last ones would be of one class: ``count`` drawn at
-        random are taken instead, always the same.
-
-        Raises
-        ------
-        ValueError
-            If ``count`` is not between 1 and one less than the number of training examples.
+        Use it to choose settings without the test set. If the examples are sorted by class, as in text,
+        ``count`` examples are drawn at random instead, always the same ones.
 
         Examples
         --------
@@ -92,7 +86,6 @@ class Dataset:
         )
 
     def _split(self, count: int) -> tuple[slice, slice] | tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which training examples :meth:`hold_out` keeps, and which it holds out."""
         total = len(self.train_targets)
         if np.any(np.diff(self.train_targets) < 0):
             return slice(total - count), slice(total - count, total)
@@ -100,7 +93,6 @@ class Dataset:
         return np.setdiff1d(np.arange(total), held), held
 
     def __repr__(self) -> str:
-        """The sizes, never the arrays."""
         return (
             f"Dataset({self.name!r}, {len(self.train_targets)} training and {len(self.test_targets)} test "
             f"examples of shape {self.train_inputs.shape[1:]}, {self.num_classes} classes)"
@@ -109,31 +101,18 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """Where a dataset's files are and whether they are sound; see :func:`cosnorm.data.status`.
-
-    Parameters
-    ----------
-    name : str
-        The dataset's name.
-    location : Path or None
-        The folder that holds its files; None when they are embedded or nowhere.
-    state : {"embedded", "ready", "missing", "damaged"}
-        "ready" means that every file is there and has its official SHA-256.
-    detail : str
-        One or more lines for a person: what was found, and what is wrong with it.
-    """
+    """Where a dataset's files are and whether they are intact; see :func:`cosnorm.data.status`."""
 
     name: str
-    location: Path | None
-    state: State
-    detail: str
+    location: Path | None  #: the folder of the files
+    state: State  #: "ready": every file has its official SHA-256
+    detail: str  #: one or more lines: what was found, and what is wrong with it
 
 
 def drawn(count: int, total: int, seed: int) -> NDArray[np.int64]:
     """``count`` of the numbers from 0 to ``total`` - 1, drawn without replacement, in ascending order.
 
-    They are those with the smallest of ``total`` raw words of NumPy's PCG64. Unlike the methods of
-    ``Generator``, its stream is guaranteed to stay the same (NumPy enhancement proposal 19), so the choice is
-    the same on every machine and with every version of NumPy.
+    They are those with the smallest of ``total`` raw words of NumPy's PCG64, whose stream, unlike the methods
+    of ``Generator``, is guaranteed not to change with the version of NumPy (NumPy enhancement proposal 19).
     """
     return np.sort(np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:count])

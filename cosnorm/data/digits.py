@@ -21,11 +21,12 @@ SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 def is_test(targets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which examples are for testing: within each class, in the order of the file, every fifth.
+    """Select every fifth example of each class, in the order of the file, for testing.
 
-    There is no official split of these 1797 images. This one keeps the classes in proportion (1442
-    training and 355 test examples) and draws nothing at random, so that it is the same for every
-    version of every library. A writer may appear on both sides: it tells nothing about new writers.
+    There is no official split of these 1797 images. This one keeps the proportions of the classes (1442
+    training and 355 test examples) and draws nothing at random, so that it is the same with every
+    version of every library. A writer may appear on both sides, so it does not measure performance on new
+    writers.
     """
     chosen = np.zeros(targets.shape, dtype=np.bool_)
     for label in np.unique(targets):
@@ -34,12 +35,7 @@ def is_test(targets: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _parse(contents: Mapping[str, bytes]) -> Dataset:
-    """Make the dataset; ``contents`` is empty, for the data is embedded.
-
-    Its ``sha256`` covers the 1797 x 64 pixels and then the 1797 labels, one byte each, in the order
-    of the file. Raises :class:`DatasetError` when scikit-learn is missing or carries other data.
-    """
-    del contents
+    # sha256 covers the 1797 x 64 pixels and then the 1797 labels, one byte each, in the order of the file.
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:

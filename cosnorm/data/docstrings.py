@@ -1,7 +1,7 @@
 """Docstrings of ten parts of scientific Python as bags of words: real text that needs no download.
 
 The class of a docstring is the part of the library that it documents, :data:`CLASSES`. The file
-``docstrings.npz`` beside this module holds, for each of them, how often it has which word, and not its text;
+``docstrings.npz`` in this folder holds the word counts of each docstring, and not its text;
 ``python -m tools.docstring_corpus`` made it from the versions that constraints.txt pins (NumPy 2.4.6,
 SciPy 1.17.1, scikit-learn 1.9.1, Matplotlib 3.11.2, PyTorch 2.13.0, NetworkX 3.6.1, SymPy 1.14.0).
 
@@ -58,12 +58,7 @@ TYPES = {
 
 
 def _parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
-    """Make the dataset; ``contents`` is empty, for the data is embedded.
-
-    ``sha256`` covers the arrays of the file, in the order and with the types of :data:`TYPES`, and not the
-    settings.
-    """
-    del contents
+    # sha256 covers the arrays of the file, in the order and with the types of TYPES, and not the settings.
     arrays = read(FILE)
     found = fingerprint(arrays)
     if found != SHA256:

@@ -1,7 +1,6 @@
 """Four datasets of images from their official files: MNIST, CIFAR-10, CIFAR-100 and SVHN.
 
-None of the files is a pickle. The content of each is verified against its hash before it is read, so the
-readers here do not check it again.
+None of the files is a pickle. Their content is verified before it is read, so the readers do not check it.
 
 MNIST: 60 000 training and 10 000 test images of handwritten digits, 28 x 28 pixels. Y. LeCun, L. Bottou,
 Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", Proceedings of the IEEE
@@ -10,13 +9,13 @@ Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition"
 CIFAR-10 and CIFAR-100: 50 000 training and 10 000 test photographs of ten and of a hundred kinds of things,
 32 x 32 pixels in color, in their binary versions. A. Krizhevsky, "Learning multiple layers of features from
 tiny images", technical report, University of Toronto, 2009. The hashes of CIFAR-10 were computed from copies
-of the official files. The official files of CIFAR-100 were never at hand: their hashes are those that the
-library torchvision-ruby checks its downloads against, whose hashes for CIFAR-10 are the same as ours.
+of the official files. The official files of CIFAR-100 were not available: their hashes are those of the
+library torchvision-ruby, whose hashes for CIFAR-10 are the same as ours.
 
 SVHN: 73 257 training and 26 032 test photographs of the digits of house numbers, cropped to 32 x 32 pixels in
 color. Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu, A. Y. Ng, "Reading digits in natural images with
 unsupervised feature learning", NIPS workshop on deep learning and unsupervised feature learning, 2011. The
-531 131 easier "extra" digits are not used. The official files were never at hand: their sizes and hashes are
+531 131 easier "extra" digits are not used. The official files were not available: their sizes and hashes are
 those that several libraries publish, torchvision among them, and all agree.
 """
 
@@ -83,28 +82,35 @@ MNIST_TEST = (
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:
-    """Read one file of unsigned bytes in the IDX format, gzipped or not, into a new array.
-
-    The fourth byte is the number of dimensions; one 32-bit size per dimension follows, big-endian, and then
-    the values in C order.
-    """
+    """Read one file of unsigned bytes in the IDX format, gzipped or not, into a new array."""
+    # The fourth byte is the number of dimensions; their 32-bit sizes follow, and the values in C order.
     plain = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     shape = np.frombuffer(plain, ">u4", count=plain[3], offset=4)
     return np.frombuffer(plain, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
 
 
 def _parse_mnist(contents: Contents) -> Dataset:
-    """``sha256`` is what ``sha256sum *-ubyte.gz | sha256sum`` prints, whatever the form of the files."""
+    # sha256 is what `sha256sum *-ubyte.gz | sha256sum` prints, even if the files are not compressed.
     train, test = ([parse_idx(contents[file.name]) for file in files] for files in (MNIST_TRAIN, MNIST_TEST))
+    return _dataset("mnist", train, test, DIGITS, [*MNIST_TRAIN, *MNIST_TEST])
+
+
+def _dataset(
+    name: str,
+    train: Sequence[NDArray],
+    test: Sequence[NDArray],
+    classes: tuple[str, ...],
+    files: Sequence[SourceFile],
+) -> Dataset:
     return Dataset(
-        name="mnist",
+        name=name,
         train_inputs=train[0],
         train_targets=train[1].astype(np.int64),
         test_inputs=test[0],
         test_targets=test[1].astype(np.int64),
-        classes=DIGITS,
+        classes=classes,
         maximum=255.0,
-        sha256=combined_sha256([*MNIST_TRAIN, *MNIST_TEST]),
+        sha256=combined_sha256(files),
     )
 
 
@@ -133,29 +139,17 @@ def _parse_photographs(
     read: Callable[[SourceFile, bytes], Examples],
     classes: tuple[str, ...],
 ) -> Dataset:
-    """Images are ``(N, 3, 32, 32)``: red, green, blue.
-
-    ``sha256`` is what ``sha256sum * | sha256sum`` prints in a folder that holds the files and nothing else.
-    """
-    parts = [read(file, contents[file.name]) for file in train]
-    images, targets = read(test, contents[test.name])
-    return Dataset(
-        name=name,
-        train_inputs=np.concatenate([image for image, _ in parts]),
-        train_targets=np.concatenate([target for _, target in parts]),
-        test_inputs=images,
-        test_targets=targets,
-        classes=classes,
-        maximum=255.0,
-        sha256=combined_sha256([*train, test]),
-    )
+    # sha256 is what `sha256sum * | sha256sum` prints in a folder of just these files.
+    parts = zip(*(read(file, contents[file.name]) for file in train), strict=True)
+    joined = [np.concatenate(part) for part in parts]
+    return _dataset(name, joined, read(test, contents[test.name]), classes, [*train, test])
 
 
 def parse_records(content: bytes, labels: int) -> Examples:
     """Read a file of CIFAR, described at https://www.cs.toronto.edu/~kriz/cifar.html.
 
-    Every record has ``labels`` label bytes, the last of which is the target, and then the red, the green and
-    the blue values, 32 x 32 each in C order. CIFAR-100 has the superclass first.
+    Every record has ``labels`` bytes, the last of which is the target (CIFAR-100 has the superclass first),
+    and then the red, the green and the blue values, 32 x 32 each in C order.
     """
     records = np.frombuffer(content, np.uint8).reshape(-1, labels + 3 * 32 * 32)
     return records[:, labels:].reshape(-1, *COLOR).copy(), records[:, labels - 1].astype(np.int64)
@@ -236,30 +230,16 @@ CIFAR100 = Source(
         files=(CIFAR100_TRAIN.name, CIFAR100_TEST.name),
         limit=200_000_000,
     ),
-    # Not "." as for the others: the names say nothing about what the files hold.
+    # Not ".", because the names of these files are too general.
     folders=("cifar-100-binary", "cifar100"),
 )
 
 
 def parse_digits(content: bytes, count: int) -> Examples:
-    """Read one MATLAB 5 file of SVHN: ``X`` is ``(32, 32, 3, count)``, ``y`` is ``(count, 1)``.
+    """Read one MATLAB 5 file of SVHN with ``count`` digits.
 
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-    count : int
-        How many digits it must have.
-
-    Returns
-    -------
-    ndarray of uint8, shape (count, 3, 32, 32); ndarray of int64, shape (count,)
-        Images and digits.
-
-    Raises
-    ------
-    ValueError
-        The content is not such a file, or scipy is not there to read it; the message says in what way.
+    In the file ``X`` is ``(32, 32, 3, count)`` and ``y`` is ``(count, 1)``. Returns images,
+    ``(count, 3, 32, 32)`` uint8, and digits, ``(count,)`` int64. Raises ValueError for other content.
     """
     variables = _matlab(content)
     images, labels = (variables.get(name, np.empty(0)) for name in ("X", "y"))
@@ -274,7 +254,6 @@ def parse_digits(content: bytes, count: int) -> Examples:
 
 
 def _matlab(content: bytes) -> dict[str, NDArray]:
-    """The variables ``X`` and ``y`` of a MATLAB 5 file, whatever else it holds."""
     try:
         from scipy.io import loadmat
     except ModuleNotFoundError as error:

@@ -64,18 +64,14 @@ FILES = (*PACKED, VOCABULARY)
 
 
 def _parse(contents: Mapping[str, bytes], settings: TextPreparation) -> Dataset:
-    """Make the dataset. Documents stay in the order of the files, sorted by class.
-
-    ``sha256`` covers the files and not the settings: it is what ``sha256sum * | sha256sum`` prints in a
-    folder that holds nothing else.
-    """
+    # Documents stay in the order of the files, sorted by class. sha256 covers the files and not the
+    # settings: it is what `sha256sum * | sha256sum` prints in a folder that holds nothing else.
     classes = tuple(line.split()[0] for line in contents["train.map"].decode().splitlines())
     train, test = (_documents(contents, part) for part in ("train", "test"))
     return text.dataset("newsgroups", train, test, settings, classes=classes, sha256=combined_sha256(FILES))
 
 
 def _documents(contents: Mapping[str, bytes], part: str) -> text.Documents:
-    """The word counts and the classes of the documents in ``<part>.data`` and ``<part>.label``."""
     labels = _numbers(contents[f"{part}.label"])
     document, word, counts = _numbers(contents[f"{part}.data"]).reshape(-1, 3).T
     shape = (len(labels), len(contents["vocabulary.txt"].split()))

@@ -1,4 +1,4 @@
-"""Examples most of whose features are zero: only the others are stored, one row after the other."""
+"""Sparse examples: a matrix of which only the nonzero entries are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """A matrix in compressed sparse rows (CSR), one example a row.
+    """A matrix in compressed sparse rows (CSR), one example per row.
 
     Row i has ``values[offsets[i]:offsets[i + 1]]`` in the columns ``columns[offsets[i]:offsets[i + 1]]``,
     which ascend, each at most once; every other feature of the example is zero.
@@ -20,19 +20,13 @@ class SparseRows:
     Parameters
     ----------
     values : ndarray of float32, shape (E,)
-        The entries that are kept, all rows one after another.
+        The entries, row after row.
     columns : ndarray of int32, shape (E,)
         The column of each entry.
     offsets : ndarray of int64, shape (N + 1,)
-        Where each row begins in ``values``, and last their number, E.
+        Where each row begins in ``values``; the last is E. A wrong dtype is an error, not a silent copy.
     width : int
-        How many features an example has, the zero ones included.
-
-    Raises
-    ------
-    ValueError
-        The arrays do not describe such a matrix; the message says which rule is broken. A wrong dtype is an
-        error too, not a silent copy.
+        Number of features.
 
     Examples
     --------
@@ -61,14 +55,7 @@ class SparseRows:
         *,
         shape: tuple[int, int],
     ) -> SparseRows:
-        """Make the matrix of the given ``shape`` that has each value in its row and its column.
-
-        Raises
-        ------
-        ValueError
-            The entries are not sorted by row and then by column, one lies outside of ``shape``, or two share
-            a place.
-        """
+        """Make the matrix of the given ``shape`` from entries that are sorted by row and then by column."""
         count, width = shape
         places = np.asarray(rows, dtype=np.int64)
         if len(places) and (places[0] < 0 or places[-1] >= count or np.any(np.diff(places) < 0)):
@@ -78,42 +65,33 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many rows there are, and how wide each is."""
+        """Numbers of rows and columns."""
         return len(self), self.width
 
     @property
     def nbytes(self) -> int:
-        """How many bytes the three arrays take."""
+        """Size of the three arrays in bytes."""
         return self.values.nbytes + self.columns.nbytes + self.offsets.nbytes
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: slice | NDArray[np.integer]) -> SparseRows:
-        """The chosen rows, in the order of the index; a row may be chosen more than once.
-
-        Raises
-        ------
-        IndexError
-            A row number is beyond the last row; negative ones count from the end.
-        TypeError
-            The index is neither a slice nor a one-dimensional array of integers.
-        """
+        """The rows of a slice or of an array of row numbers, in that order and with repetitions."""
         chosen = self._chosen(index)
         lengths = np.diff(self.offsets)[chosen]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        # Entry j of the result lies as far from its row's beginning as its source from the chosen row's.
+        # An entry keeps its distance from the beginning of its row.
         entries = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
         return SparseRows(self.values[entries], self.columns[entries], offsets, self.width)
 
     def dense(self) -> NDArray[np.float32]:
-        """The whole matrix, zeros and all, shape (N, width): for small parts only."""
+        """The matrix as an ordinary array, (N, width)."""
         full = np.zeros(self.shape, np.float32)
         full[np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.columns] = self.values
         return full
 
     def __repr__(self) -> str:
-        """The sizes, never the arrays."""
         return f"SparseRows({len(self)} rows of width {self.width}, {len(self.values)} entries)"
 
     def _chosen(self, index: slice | NDArray[np.integer]) -> NDArray[np.int64]:
@@ -136,7 +114,6 @@ def _check_types(rows: SparseRows) -> None:
 
 
 def _check_places(rows: SparseRows) -> None:
-    """Whether every entry has one row and one column, and its columns ascend."""
     offsets, columns = rows.offsets, rows.columns
     if len(rows.values) != len(columns):
         raise ValueError(f"there are {len(rows.values)} values and {len(columns)} columns for them")

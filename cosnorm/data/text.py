@@ -1,7 +1,7 @@
-"""From bags of words to features: which words count, TF-IDF, and the scale of each feature.
+"""From bags of words to features: the choice of words, TF-IDF, and the scale of each feature.
 
-Every step looks at the training documents alone, but for the one that ``count_on`` says of. A held-out
-part of them (:meth:`cosnorm.data.Dataset.hold_out`) has been looked at too: words and weights, never classes.
+Every step uses the training documents only, except for ``count_on``. The words and weights, though not the
+classes, of documents that are held out (:meth:`cosnorm.data.Dataset.hold_out`) have been used too.
 """
 
 from __future__ import annotations
@@ -16,52 +16,40 @@ from numpy.typing import NDArray
 from cosnorm.data.dataset import Dataset, DatasetError, drawn
 from cosnorm.data.rows import SparseRows
 
-BATCH = 100  # the paper's batch size, of which the documents left are to be a multiple
+BATCH = 100  # the paper's batch size
 
 
 @dataclass(frozen=True)
 class TextPreparation:
     """How bags of words become features. The defaults are our reading of the paper's section 5.2.
 
-    The paper names none of ``tf``, ``idf`` and ``length``, says that each feature is "re-scaled", and gives a
-    number of words that no cut gives (``cosnorm.data.newsgroups`` says why). With ``scale="max"`` and
-    ``length="any"`` a feature is ``tf`` over its largest value: ``idf`` cancels, but for a word in every
-    document, whose plain weight is 0.
+    The paper does not specify ``tf``, ``idf`` and ``length``, says that each feature is "re-scaled", and
+    reports a number of words that no cut-off gives (see ``cosnorm.data.newsgroups``). With ``scale="max"``
+    and ``length="any"`` a feature is ``tf`` over its largest value: ``idf`` cancels, except for a word in
+    every document, whose plain weight is 0. A word that no remaining training document has is 0 everywhere.
 
     Parameters
     ----------
     min_documents : int
-        A word is a feature when at least so many documents have it.
+        A word is a feature if at least this many documents contain it.
     count_on : {"train", "all"}
-        Which documents those are: all training documents before any is dropped, or the test ones as well.
+        Count in the training documents, before any is dropped, or in the test documents as well.
     tf : {"raw", "log", "relative"}
-        The term frequency of a word that a document has n times: n; 1 + log n; or n over the sum of all n of
-        the document's features.
+        The term frequency of a word that a document contains n times: n; 1 + log n; or n over the sum of
+        all n of the document's features.
     idf : {"plain", "smooth"}
-        The inverse document frequency of a word in d of the N training documents that are left: log(N / d);
+        The inverse document frequency of a word in d of the N remaining training documents: log(N / d);
         or log((1 + N) / (1 + d)) + 1, as in scikit-learn.
     length : {"any", "unit"}
-        "unit" divides each document's features by their Euclidean length, after TF-IDF, as scikit-learn does.
+        "unit" divides each document's features by their Euclidean norm, after TF-IDF, as scikit-learn does.
     scale : {"max", "none"}
-        "max" divides each feature by its largest value over the training documents that are left, which
-        are then in [0, 1].
+        "max" divides each feature by its largest value over the remaining training documents.
     clip : bool
-        Whether with ``scale="max"`` larger values, of test documents, become 1: the paper has all in [0, 1].
+        Whether with ``scale="max"`` larger values of test documents become 1: the paper has all in [0, 1].
     drop : bool
         Whether training and test documents are dropped at random until each number is a multiple of 100.
     drop_seed : int
-        Which ones.
-
-    Notes
-    -----
-    A word that no training document has left has value 0 everywhere: nothing is known of its weight or scale.
-
-    Raises
-    ------
-    TypeError
-        A setting is of another type.
-    ValueError
-        A setting has a value that is not among these.
+        Seed of this choice.
     """
 
     min_documents: int = 5
@@ -112,7 +100,7 @@ def dataset(
     classes: tuple[str, ...],
     sha256: str,
 ) -> Dataset:
-    """The dataset whose features are made of these word counts."""
+    """Make a dataset from word counts."""
     train, test = prepare(train, test, settings)
     return Dataset(
         name=name,
@@ -129,9 +117,8 @@ def dataset(
 def prepare(train: Documents, test: Documents, settings: TextPreparation) -> tuple[Documents, Documents]:
     """Turn word counts into features in float32.
 
-    In NumPy alone, so that text can be loaded where torch and NumPy are all there is. scikit-learn's
-    ``TfidfTransformer`` has neither the plain weight nor the relative frequency, and its ``MaxAbsScaler``
-    divides where we multiply by a reciprocal, which rounds differently from the committed records.
+    Not with scikit-learn, so that torch and NumPy suffice, and because its ``TfidfTransformer`` has neither
+    the plain weight nor the relative frequency, and its ``MaxAbsScaler`` rounds differently.
     """
     words = _chosen_words(train.rows, test.rows, settings)
     if settings.drop:
@@ -171,7 +158,7 @@ def _dropped(part: Documents, seed: int) -> Documents:
 
 
 def _with_columns(rows: SparseRows, chosen: NDArray[np.int64]) -> SparseRows:
-    """The rows with no columns but these, renumbered in ascending order."""
+    # Renumbers the columns in ascending order.
     number = np.full(rows.width, -1, np.int32)
     number[chosen] = np.arange(len(chosen))
     columns = number[rows.columns]
@@ -179,13 +166,11 @@ def _with_columns(rows: SparseRows, chosen: NDArray[np.int64]) -> SparseRows:
 
 
 def _without(rows: SparseRows, keep: NDArray[np.bool_], columns: NDArray[np.int32], width: int) -> SparseRows:
-    """The rows with those of their entries that are to be kept, now in ``columns``."""
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
     return SparseRows(rows.values[keep], columns[keep], before[rows.offsets], width)
 
 
 def _idf(train: SparseRows, formula: str) -> NDArray[np.float64]:
-    """The weight of each word; 0 where no training document has it."""
     total, frequency = len(train), _document_frequency(train)
     seen = np.maximum(frequency, 1)
     weights = np.log(total / seen) if formula == "plain" else np.log((1 + total) / (1 + seen)) + 1
@@ -193,7 +178,7 @@ def _idf(train: SparseRows, formula: str) -> NDArray[np.float64]:
 
 
 def _weighted(counts: SparseRows, weights: NDArray[np.float64], settings: TextPreparation) -> SparseRows:
-    """TF-IDF, and every document's length as wanted. Entries that would be zero are left out."""
+    # Entries that would be zero are left out.
     keep = weights[counts.columns] > 0
     values = _term_frequency(counts, settings.tf) * weights[counts.columns]
     if settings.length == "unit":
@@ -218,14 +203,13 @@ def _row_sums(rows: SparseRows, values: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _largest(rows: SparseRows) -> NDArray[np.float32]:
-    """The largest value of each column; 0 for one without any."""
     largest = np.zeros(rows.width, np.float32)
     np.maximum.at(largest, rows.columns, rows.values)
     return largest
 
 
 def _reciprocals(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """1 / value, and 0 for 0."""
+    # 0 for 0.
     return np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0, dtype=np.float64)
 
 

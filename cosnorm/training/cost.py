@@ -1,4 +1,4 @@
-r"""What a run costs by arithmetic alone: operations of its products, and bytes of the weights they move.
+r"""The cost of a run by arithmetic: operations of its products, and bytes of the weights they move.
 
 A layer with :math:`n` inputs and :math:`m` units needs :math:`F = 2nm` operations per example, one
 multiplication and one addition for each weight. A convolution with a window of :math:`k \times k`, :math:`c`
@@ -22,8 +22,7 @@ from typing import NamedTuple
 
 from cosnorm.training.replica import Replica
 
-#: Bytes of a float32.
-_FLOAT = 4
+_FLOAT = 4  # bytes of a float32
 
 
 class _Layer(NamedTuple):
@@ -39,11 +38,11 @@ def operations(
     Parameters
     ----------
     replica
-        The run; one that diverges stops earlier.
+        The run. A run that diverges stops earlier and costs less.
     train_examples, test_examples
         Examples trained on in an epoch, and evaluated after it.
     nonzeros
-        Mean number of entries of an example, for sparse inputs: the first layer multiplies no others.
+        Mean number of entries per example if the inputs are sparse: the first layer multiplies no others.
 
     Examples
     --------
@@ -57,7 +56,7 @@ def operations(
 
 
 def weight_bytes(replica: Replica) -> int:
-    r"""Bytes of weights and their gradients that one training step moves, if it keeps none in a cache.
+    r"""Bytes of weights and their gradients that one training step moves, if none stay in a cache.
 
     A float32 weight is read in the forward product and read for the gradient of the layer's input (which the
     first layer does not need); its gradient is written; and the update reads both and writes the weight. With

@@ -9,23 +9,17 @@ from torch import Tensor
 
 from cosnorm.training.step import Steps
 
-#: Steps made before recording, so that libraries have chosen their kernels and workspaces.
+#: Steps made before recording, so that libraries choose their kernels and workspaces.
 WARM_UP = 3
-#: Recording forbids some calls of other threads; one thread records at a time.
+# Recording forbids some calls in other threads, so one thread records at a time.
 _RECORDING = threading.Lock()
 
 
 class CapturedStep:
     """One step as a CUDA graph, for batches of one size.
 
-    Recording changes nothing that training depends on: what the warm-up did is undone.
-
-    Parameters
-    ----------
-    steps
-        The steps of the unit, its epoch begun.
-    indices
-        Any batch of the size to record, ``(R, B)``, on the device.
+    Make one after ``steps.begin_epoch()``, from any batch ``(R, B)`` of the size to record. Recording leaves
+    the training state as it was.
     """
 
     def __init__(self, steps: Steps, indices: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""From a list of replicas to their learning curves: units of work, in threads, epoch by epoch."""
+"""From replicas to learning curves: the loop over the epochs, for stacks of replicas and in threads."""
 
 from __future__ import annotations
 
@@ -26,45 +26,40 @@ from cosnorm.training.step import SingleSteps, StackedSteps, Steps
 
 #: Called after every epoch with the replica and its curves so far.
 Watcher = Callable[[Replica, Curves], None]
-#: Most replicas in one stack; more gain nothing and cost memory.
+#: Maximal number of replicas in one stack; larger stacks are not faster and need more memory.
 LARGEST_STACK = 64
 
 
 class Checkpoint(Protocol):
-    """Where one replica's state is kept between epochs."""
+    """Where one replica's state is saved between epochs."""
 
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from, if there is one."""
-        ...
+        """The saved state, if there is one."""
 
     def save(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Keep the state that ``state()`` gives, or leave it if the last one is recent enough."""
-        ...
+        """Save what ``state()`` returns, unless the last checkpoint is recent enough."""
 
 
 class Hooks:
-    """What the caller of :func:`train_with` wants to be told; the base class does nothing.
-
-    Calls come one at a time, whichever thread they come from.
-    """
+    """What :func:`train_with` calls, from one thread at a time; the base class does nothing."""
 
     def start(self, index: int) -> bool:
-        """Whether replica ``index`` is to be trained now; it is skipped otherwise."""
+        """Whether to train replica ``index`` now, rather than skip it."""
         return True
 
     def stopping(self) -> bool:
-        """Whether training is to end: each replica keeps its state after the epoch it is in, and is left."""
+        """Whether to save and leave every replica after its current epoch."""
         return False
 
     def checkpoint(self, index: int) -> Checkpoint | None:
-        """Where replica ``index`` keeps its state."""
+        """Where replica ``index`` saves its state."""
         return None
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
-        """An epoch of a replica is done."""
+        """Called after each epoch of a replica."""
 
     def finish(self, index: int, curves: Curves) -> None:
-        """A replica is done, or has diverged."""
+        """Called after a replica's last epoch, or when it has diverged."""
 
 
 def train(
@@ -78,9 +73,8 @@ def train(
 ) -> list[Curves]:
     """Train every replica by plain gradient descent on the cross-entropy, evaluating after each epoch.
 
-    A replica's curves depend on its own settings only, not on the others in the list. On a CPU, with
-    the same number of threads, they are the same to the last bit each time; a stack gives the same to
-    rounding.
+    A replica's curves depend on its own settings only, not on the others in the list. On a CPU with
+    the same number of threads they repeat to the last bit; training in a stack changes only rounding.
 
     Parameters
     ----------
@@ -94,17 +88,11 @@ def train(
     on_epoch
         Called after each epoch with the replica and its curves so far.
     parallel
-        Units of work trained at the same time, each in a thread of its own. A unit is one replica on a
-        CPU, where torch should have one thread then (:func:`torch.set_num_threads`), and a stack of
-        replicas on a CUDA device.
+        Number of threads. Each trains one replica on a CPU, where torch should then use one thread
+        (:func:`torch.set_num_threads`), and one stack of replicas on a CUDA device.
     stacked
-        Whether replicas that differ in seed and rate alone are trained as one stack of tensors; ``None``
-        does so on a CUDA device. Sparse inputs and ``"online"`` are trained one by one in any case.
-
-    Raises
-    ------
-    ValueError
-        If a replica does not fit the dataset, or batch normalization would meet a batch of one example.
+        Whether replicas that differ only in seed and learning rate are trained as one stack of tensors;
+        ``None`` stacks them on a CUDA device. Sparse inputs and ``"online"`` are never stacked.
 
     Examples
     --------
@@ -120,8 +108,6 @@ def train(
 
 
 class _Watching(Hooks):
-    """Keeps the curves and calls a watcher."""
-
     def __init__(self, watcher: Watcher | None) -> None:
         self.watcher = watcher
         self.finished: dict[int, Curves] = {}
@@ -143,13 +129,7 @@ def train_with(
     parallel: int = 1,
     stacked: bool | None = None,
 ) -> None:
-    """As :func:`train`, but everything is reported to ``hooks``, which may skip replicas or keep states.
-
-    Raises
-    ------
-    ValueError
-        As for :func:`train`.
-    """
+    """As :func:`train`, but report to ``hooks``, which may skip replicas and save their states."""
     for replica in replicas:
         check(replica, dataset)
     where = resolve_device(device)
@@ -160,13 +140,7 @@ def train_with(
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is the first CUDA device if there is one, else the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the name is not a device, or names a CUDA device that is not there.
-    """
+    """The torch device; ``"auto"`` is the first CUDA device if there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -182,7 +156,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def _stacks(replicas: Sequence[Replica]) -> list[list[int]]:
-    """Indices of the replicas that can be trained as one stack, in the order of the first of each."""
+    # By index into ``replicas``, in the order of the first replica of each stack.
     groups: dict[object, list[int]] = {}
     for index, replica in enumerate(replicas):
         alike = dataclasses.replace(replica, seed=0, learning_rate=1.0)
@@ -210,12 +184,11 @@ class _Session:
         self.hooks, self.replicas, self.dataset, self.device = hooks, replicas, dataset, device
         self.parallel = parallel
         self._splits: dict[object, tuple[Split, Split]] = {}
-        #: Held where threads would meet: reports to the caller, and torch's global random numbers.
+        # Held during calls of hooks and while torch's global random numbers are used.
         self._lock = threading.RLock()
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
 
     def train(self, units: list[list[int]]) -> None:
-        """Train the units, some at the same time; the first error ends all of them."""
         self.parallel = min(self.parallel, len(units))
         if self.parallel <= 1:
             for unit in units:
@@ -225,8 +198,8 @@ class _Session:
             try:
                 for done in [pool.submit(self._train_in_thread, unit) for unit in units]:
                     done.result()
-            except BaseException:
-                self._stopped.set()
+            except BaseException:  # one error ends all units
+                self.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -239,8 +212,8 @@ class _Session:
     def _train(self, unit: list[int]) -> None:
         try:
             with self._lock:
-                unit = [index for index in unit if not self._stopped.is_set() and self.hooks.start(index)]
-            # Replicas that were stopped after different numbers of epochs cannot share a stack any more.
+                unit = [index for index in unit if not self.stopped.is_set() and self.hooks.start(index)]
+            # Replicas that were stopped after different numbers of epochs can no longer share a stack.
             by_epoch: dict[int, list[TrainingState]] = {}
             for state in map(self._make_state, unit):
                 by_epoch.setdefault(state.epoch, []).append(state)
@@ -249,11 +222,10 @@ class _Session:
         except _StoppedError:
             return
         except BaseException:
-            self._stopped.set()
+            self.stopped.set()
             raise
 
     def _make_state(self, index: int) -> TrainingState:
-        """A replica ready to train, with its saved state if it has one."""
         training, _ = self.splits(self.replicas[index])
         with self._lock:
             state = TrainingState(self.replicas[index], training, self.device, index)
@@ -264,7 +236,6 @@ class _Session:
         return state
 
     def splits(self, replica: Replica) -> tuple[Split, Split]:
-        """Training and test examples as the replica wants them; test images are never distorted."""
         flat = not replica.channels
         with self._lock:
             if (replica.images, flat) not in self._splits:
@@ -291,18 +262,13 @@ class _Session:
         with self._lock:
             self.hooks.finish(state.index, state.curves)
 
-    def stop_if_asked(self) -> None:
-        """Leave a unit whose results nobody waits for any more."""
-        if self._stopped.is_set():
-            raise _StoppedError
-
 
 class _StoppedError(RuntimeError):
     """Another unit failed, or training is to end."""
 
 
 class _Unit:
-    """Replicas that are trained together, from the first epoch to the last."""
+    """Replicas that are trained together, as one stack or alone."""
 
     def __init__(self, session: _Session, states: list[TrainingState]) -> None:
         self.session = session
@@ -313,7 +279,6 @@ class _Unit:
         self.captured: CapturedStep | None = None
 
     def train(self) -> None:
-        """Train until the last epoch, or until every replica has diverged."""
         first = self.steps.states[0].epoch
         epochs = self.steps.states[0].replica.epochs
         while self.steps.states and self.steps.states[0].epoch < epochs:
@@ -331,27 +296,27 @@ class _Unit:
             self.session.finish(state)
 
     def _train_epoch(self) -> None:
-        """One pass over the training set."""
         order = self.steps.begin_epoch()
         replica, epoch = self.steps.states[0].replica, self.steps.states[0].epoch
         batches = order.split(replica.batch_size, dim=1)
         for state in self.steps.states:
             state.step_errors = []
         for number, indices in enumerate(batches, start=1):
-            self.session.stop_if_asked()
+            if self.session.stopped.is_set():
+                raise _StoppedError
             if self._capturable(indices, replica.batch_size):
                 self.captured = self.captured or CapturedStep(self.steps, indices)
                 self.captured(indices)
             else:
                 self.steps.step(indices)
-            # The errors after the epoch's last step are counted where the epoch ends.
+            # The epoch's last step is evaluated in _end_epoch.
             if number < len(batches) and _counts_errors(replica, epoch * len(batches) + number):
                 for state in self.steps.states:
                     state.step_errors.append(evaluate(state, self.testing)[1])
                     state.network.train()
 
     def _capturable(self, indices: Tensor, size: int) -> bool:
-        """Whether a CUDA graph can make this step: batches of the common size, of dense inputs."""
+        # A CUDA graph is recorded for one batch size, and sparse batches have no fixed size.
         dense = not isinstance(self.training, SparseSplit)
         return dense and self.session.device.type == "cuda" and indices.shape[1] == size
 
@@ -404,7 +369,7 @@ def check(replica: Replica, dataset: Examples) -> None:
     unknown = [name for name in replica.observe if name not in OBSERVERS]
     if unknown:
         raise ValueError(f"nothing observes {', '.join(unknown)}; choose from {', '.join(OBSERVERS)}")
-    _check_batches(replica, len(dataset.train_targets))
+    _check_last_batch(replica, len(dataset.train_targets))
 
 
 def _features(replica: Replica, shape: tuple[int, ...]) -> int:
@@ -434,12 +399,12 @@ def _check_sparse(replica: Replica) -> None:
     if refused:
         raise ValueError(f"sparse inputs cannot be trained with {', '.join(refused)}; leave that out")
     if find_recipe(replica.norm) is not None and replica.norm not in sparse_techniques():
-        # Weight decay and scaling would else skip the first layer without a word.
+        # Otherwise weight decay and scaling would silently skip the first layer.
         able = ", ".join(sparse_techniques())
         raise ValueError(f"{replica.norm!r} cannot be trained on sparse inputs; these can: {able}")
 
 
-def _check_batches(replica: Replica, examples: int) -> None:
+def _check_last_batch(replica: Replica, examples: int) -> None:
     last = examples % replica.batch_size
     recipe = find_recipe(replica.norm)  # an unknown name is refused where the network is built
     if recipe is not None and recipe.needs_batch and 1 in (last, replica.batch_size):

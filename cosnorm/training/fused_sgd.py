@@ -1,8 +1,8 @@
-"""Linear layers whose SGD step is fused with the product that is their weight gradient.
+"""Linear layers that make their SGD step inside the backward pass.
 
-The layers make the step inside the backward pass: one product that adds to the weights replaces a product, a
-pass over the gradient and a pass over the weights.
-The gradient of the input is taken first, with the old weights, so this is plain gradient descent.
+One product that adds to the weights replaces the product that computes their gradient, a pass over the
+gradient and a pass over the weights. The gradient of the input is computed first, with the old weights, so
+this is plain gradient descent.
 """
 
 from __future__ import annotations
@@ -24,16 +24,11 @@ from cosnorm.relatives.weight import moderate
 
 
 def fuse(network: nn.Module, rule: UpdateRule, rate: float) -> tuple[Tensor | None, set[int]]:
-    """Let a network's linear layers update their own weights, unless a penalty joins the loss.
+    """Let a network's linear layers update their own weights, unless a penalty is added to the loss.
 
-    These are the plain ones, and on processors also weight normalization and the cosines.
-
-    Returns
-    -------
-    Tensor or None
-        The loss must be differentiated with respect to it, among others; None if no layer is fused.
-    set of int
-        ``id`` of the parameters that nobody else must update.
+    Plain layers are fused, and on a CPU also weight normalization and cosine layers. Returns a tensor with
+    respect to which the loss must be differentiated, among others (None if no layer is fused), and the
+    ``id`` of the parameters that the caller must not update.
     """
     if type(rule).penalty is not UpdateRule.penalty:
         return None, set()
@@ -49,17 +44,14 @@ def fuse(network: nn.Module, rule: UpdateRule, rate: float) -> tuple[Tensor | No
 
 
 def _is_fusible(module: nn.Module) -> bool:
-    # Exact types, because a subclass may do anything.
-    if type(module) not in FUSED:
+    if type(module) not in FUSED:  # not isinstance: a subclass may compute something else
         return False
-    # To ask whether lengths are moderate would stop another device.
+    # On CUDA the check that norms are moderate would make the CPU wait.
     return type(module) is nn.Linear or module.get_parameter("weight").device.type == "cpu"
 
 
 class _Fused(nn.Module):
-    """A layer that updates its weights in the backward pass; in evaluation it is an ordinary one."""
-
-    #: Makes the output require grad even if the input does not.
+    # Makes the output require grad even if the input does not.
     anchor: Tensor
     rate: float
 
@@ -73,7 +65,7 @@ class _Fused(nn.Module):
 
 
 class _LinearStep(torch.autograd.Function):
-    """``F.linear`` with a step in its backward pass; there is no second derivative."""
+    """``F.linear`` with an update of the weights in its backward pass; there is no second derivative."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, anchor: Tensor, weight: Tensor, rate: float) -> Tensor:
@@ -89,32 +81,26 @@ class _LinearStep(torch.autograd.Function):
 
 
 class _Prepared(NamedTuple):
-    """What a layer that works with directions has computed of a minibatch and its weights.
+    """A minibatch and the norms that a layer has computed of it and of its weights. All are moderate."""
 
-    All numbers are moderate. ``inputs`` are the rows, less their means where the layer centers, and
-    ``input_reciprocals`` their reciprocal lengths, ``(B, 1)`` (None: an input's length counts).
-    ``reciprocals`` are those of the weights' lengths, ``means`` what is still to be subtracted from the
-    weights (None: nothing), and ``square`` is the square of the appended constant.
-    """
-
-    inputs: Tensor
-    input_reciprocals: Tensor | None
-    reciprocals: Tensor
-    means: Tensor | None
-    square: float
+    inputs: Tensor  # minus their means in a centered layer
+    input_reciprocals: Tensor | None  # 1 / norm of each input, (B, 1); None in weight normalization
+    reciprocals: Tensor  # 1 / norm of each weight vector
+    means: Tensor | None  # of the weight vectors in a centered layer
+    square: float  # of the appended constant
 
 
 class _DirectionStep(torch.autograd.Function):
     r"""As :class:`_LinearStep`, for :math:`t_{bj} = s_b r_j (w_j \cdot x_b + \kappa^2)`.
 
-    Here :math:`x` and :math:`w` are the prepared vectors and :math:`s`, :math:`r` their reciprocal
-    lengths. With the gradient :math:`D` with respect to :math:`t`, Equations 11 and 14 make the step
+    Here :math:`s` and :math:`r` are the reciprocal norms of inputs and weights. With the gradient :math:`D`
+    with respect to :math:`t`, Equations 11 and 14 make the step
 
     .. math:: w_j \leftarrow w_j + \eta\, r_j^2 \Bigl(\sum_b D_{bj} t_{bj}\Bigr) (w_j - \bar w_j)
         - \eta \sum_b D_{bj} s_b r_j x_b
 
-    The mean :math:`\bar w_j` is subtracted where the layer centers; a product with centered inputs is the
-    same with and without it.
+    The mean :math:`\bar w_j` is subtracted in centered layers only; centered inputs make it drop out of
+    :math:`t`.
     """
 
     @staticmethod
@@ -174,7 +160,7 @@ class _AutogradStep(torch.autograd.Function):
 
 
 class FusedLinear(_Fused, nn.Linear):
-    """An ``nn.Linear`` that updates its weights; not its bias."""
+    """An ``nn.Linear`` that updates its weights, but not its bias."""
 
     def _forward_with_update(self, input: Tensor) -> Tensor:
         output: Any = _LinearStep.apply(input, self.anchor, self.weight.detach(), self.rate)
@@ -185,7 +171,7 @@ class _FusedDirections(_Fused):
     weight: Tensor
 
     def _outputs(self, input: Tensor, prepared: _Prepared | None, map: Callable[..., Tensor]) -> Any:
-        """Outputs of the directions, by ``map`` where lengths are so extreme that nothing was prepared."""
+        # Nothing was prepared if norms are extreme; then autograd differentiates ``map``.
         arguments = input, self.anchor, self.weight.detach(), self.rate
         if prepared is None:
             return _AutogradStep.apply(*arguments, map)
@@ -193,7 +179,7 @@ class _FusedDirections(_Fused):
 
 
 class FusedWeightNorm(_FusedDirections, WeightNormLinear):
-    """A :class:`~cosnorm.relatives.WeightNormLinear` that updates its weights; not its gain."""
+    """A :class:`~cosnorm.relatives.WeightNormLinear` that updates its weights, but not its gain."""
 
     def _forward_with_update(self, input: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(self.weight.detach(), dim=1)
@@ -205,7 +191,7 @@ class FusedWeightNorm(_FusedDirections, WeightNormLinear):
 
 
 class FusedCosine(_FusedDirections, CosineLinear):
-    """A :class:`~cosnorm.CosineLinear` that updates its weights; not a learned scale."""
+    """A :class:`~cosnorm.CosineLinear` that updates its weights, but not a learned scale."""
 
     def _forward_with_update(self, input: Tensor) -> Tensor:
         cosines = partial(cosine_linear, centered=self.centered, constant=self.constant)
@@ -218,7 +204,7 @@ class FusedCosine(_FusedDirections, CosineLinear):
             input = center(input)
             means = weight.mean(1)
             subtracted = weight.shape[1] * means.square()
-            # Otherwise the squared length would be a small difference of large numbers.
+            # Otherwise the squared norm would be a small difference of large numbers.
             if not bool((subtracted <= squares / 4).all()):
                 return None
             squares -= subtracted

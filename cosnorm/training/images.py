@@ -31,8 +31,7 @@ class ImageSettings:
     crop
         Side of the square that is kept, in pixels; None keeps the whole image.
     whiten
-        Whether each image is standardized by itself: x -> (x - mean) / max(std, 1/sqrt(n)) over its n values.
-        The values are the stored ones, 0 to 255 for bytes.
+        Whether to standardize each image: x -> (x - mean) / max(std, 1/sqrt(n)) over its n stored values.
     augment
         Whether training images are distorted, differently in each epoch.
     """
@@ -52,32 +51,20 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class Distortions:
-    """How each training image differs in one epoch. All are ``(..., N)``, one entry per example.
+    """How each training image differs in one epoch. All are ``(..., N)``, one entry per example."""
 
-    Parameters
-    ----------
-    top, left
-        Int64: where the crop begins, in pixels.
-    flip
-        Bool: whether left and right are exchanged.
-    brightness
-        Float64: what is added to every value, on a scale where the largest is 255.
-    contrast
-        Float64: what the distance from the channel's mean is multiplied by.
-    """
-
-    top: Tensor
-    left: Tensor
-    flip: Tensor
-    brightness: Tensor
-    contrast: Tensor
+    top: Tensor  #: int64: the first row of the crop
+    left: Tensor  #: int64: the first column of the crop
+    flip: Tensor  #: bool: whether left and right are exchanged
+    brightness: Tensor  #: float64: added to every value, on a scale whose maximum is 255
+    contrast: Tensor  #: float64: multiplies the distance from the channel's mean
 
     def of(self, indices: Tensor) -> Distortions:
         """The entries of the examples ``indices``, ``(..., B)``."""
         return Distortions(*(getattr(self, field.name).gather(-1, indices) for field in fields(self)))
 
     def flatten(self) -> Distortions:
-        """The same with one dimension."""
+        """The same entries with one dimension."""
         return Distortions(*(getattr(self, field.name).flatten() for field in fields(self)))
 
 
@@ -93,7 +80,7 @@ class Images:
     maximum
         The largest value that an input can take: without whitening, values are divided by it.
     settings
-        What is done to them.
+        Cropping, whitening and augmentation.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, maximum: float, settings: ImageSettings) -> None:
@@ -114,10 +101,7 @@ class Images:
     def draw(self, generator: torch.Generator) -> Distortions:
         """New distortions for every example, ``(N,)`` each, on the device of the images.
 
-        Parameters
-        ----------
-        generator
-            On the CPU, so that one seed gives one sequence on every device and in every default dtype.
+        The generator is on the CPU, so that a seed gives the same distortions on every device.
         """
         if not self.settings.augment:
             raise ValueError("these images are not augmented: draw from ImageSettings(augment=True)")
@@ -132,10 +116,10 @@ class Images:
         return Distortions(*(drawn.to(device) for drawn in (top, left, flip, brightness, contrast)))
 
     def inputs_of(self, indices: Tensor, distortions: Distortions | None) -> Tensor:
-        """Inputs for the network, in torch's default dtype.
+        """Inputs for the network, ``(..., B, C, rows, columns)``, in torch's default dtype.
 
-        An image comes out the same, to the bit, whatever else is in its batch, because its statistics are
-        sums of integers. Nothing here waits for the device, so a CUDA graph can hold it.
+        An image does not depend on the rest of its batch, to the last bit, because its statistics are sums
+        of integers. Nothing here waits for the device, so a CUDA graph can record it.
 
         Parameters
         ----------
@@ -143,23 +127,17 @@ class Images:
             Int64, ``(..., B)``: which examples.
         distortions
             Their fields are ``(..., N)``, with the leading dimensions of ``indices``. ``None`` gives the
-            central crop, undistorted, as for evaluation and for training without augmentation.
-
-        Returns
-        -------
-        Tensor
-            ``(..., B, C, rows, columns)``.
+            undistorted central crop, as for evaluation and for training without augmentation.
         """
         flat = indices.flatten()
         if distortions is None:
             pixels, drawn = self._central.index_select(0, flat), None
         else:
             drawn = distortions.of(indices).flatten()
-            pixels = self._cropped(flat, drawn)
-        return self._valued(pixels, drawn).view(*indices.shape, *self.shape)
+            pixels = self._crop(flat, drawn)
+        return self._scale_values(pixels, drawn).view(*indices.shape, *self.shape)
 
-    def _cropped(self, indices: Tensor, drawn: Distortions) -> Tensor:
-        """Each image's own crop, flipped if so drawn: uint8, ``(B, C, rows, columns)``."""
+    def _crop(self, indices: Tensor, drawn: Distortions) -> Tensor:
         count, (channels, rows, columns) = len(indices), self.shape
         height, width = self.inputs.shape[2:]
         mirrored = self._columns.flip(0)
@@ -169,8 +147,8 @@ class Images:
         whole = self.inputs.index_select(0, indices).view(count, channels, height * width)
         return whole.gather(2, places.expand(-1, channels, -1)).view(count, *self.shape)
 
-    def _valued(self, pixels: Tensor, drawn: Distortions | None) -> Tensor:
-        """Brightness, contrast and whitening. Together they are affine in each channel of each image."""
+    def _scale_values(self, pixels: Tensor, drawn: Distortions | None) -> Tensor:
+        # Brightness, contrast and whitening together are affine in each channel of each image.
         values = pixels.to(torch.get_default_dtype())
         if drawn is None and not self.settings.whiten:
             return values.div_(self.maximum)
@@ -179,7 +157,7 @@ class Images:
         return values.sub_(mean).mul_(scale).add_(shift)
 
     def _affine(self, pixels: Tensor, drawn: Distortions | None) -> list[Tensor]:
-        """Mean, scale and shift of (x - mean) * scale + shift: each broadcasts to ``(B, C, 1, 1)``."""
+        # Mean, scale and shift of (x - mean) * scale + shift: each broadcasts to (B, C, 1, 1).
         count = math.prod(self.shape[1:])
         sums = pixels.sum((-2, -1), dtype=torch.int64)
         mean = sums.double() / count
@@ -196,10 +174,8 @@ class Images:
         return [part.to(dtype)[..., None, None] for part in (mean, scale, shift)]
 
     def _deviation(self, pixels: Tensor, sums: Tensor, contrast: Tensor | float) -> Tensor:
-        """The standard deviation of each image's values after the change of contrast, ``(B, 1)``.
-
-        The variance within channels and that between their means add up; contrast changes the first only.
-        """
+        # The standard deviation of each image after the change of contrast, (B, 1). The variances within
+        # channels and between their means add up; contrast changes only the first.
         channels, count = self.shape[0], math.prod(self.shape[1:])
         squares = pixels.int().square_().sum((-3, -2, -1), dtype=torch.int64)[:, None]
         squared_sums = sums.square().sum(1, keepdim=True)
@@ -219,7 +195,8 @@ def _check(inputs: Tensor, targets: Tensor, maximum: float, settings: ImageSetti
         raise ValueError(f"{len(inputs)} images need as many targets, got the shape {tuple(targets.shape)}")
     if not maximum > 0:
         raise ValueError(f"maximum must be the largest value that an input can take, got {maximum}")
-    if settings.crop is not None and settings.crop > min(inputs.shape[2:]):
-        height, width = inputs.shape[2:]
-        raise ValueError(f"crop must be at most {min(height, width)} for images {height}x{width}, "
-                         f"got {settings.crop}")  # fmt: skip
+    height, width = inputs.shape[2:]
+    if settings.crop is not None and settings.crop > min(height, width):
+        raise ValueError(
+            f"crop must be at most {min(height, width)} for images {height}x{width}, got {settings.crop}"
+        )

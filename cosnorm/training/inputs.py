@@ -1,8 +1,4 @@
-"""What a network reads: the examples on the device, drawn by index; their variation; and dropout.
-
-Examples are stored as bytes or sparse rows and never copied back. Distortions of images are in
-:mod:`cosnorm.training.images`.
-"""
+"""What a network reads: examples on the device, their random variation, and dropout."""
 
 from __future__ import annotations
 
@@ -20,12 +16,12 @@ from cosnorm.data.rows import SparseRows
 from cosnorm.training.images import Distortions, Images, ImageSettings
 from cosnorm.training.sparse import SparseBatch, SparseExamples
 
-#: Examples evaluated at once; bounds the memory of an evaluation, never its result by more than rounding.
+#: Examples evaluated at once; bounds the memory, and changes the result by rounding only.
 EVALUATION_CHUNK = 2000
 
 
 class Examples(Protocol):
-    """What the engine needs of a dataset; :class:`cosnorm.data.Dataset` has it."""
+    """The part of a :class:`cosnorm.data.Dataset` that the engine reads."""
 
     @property
     def train_inputs(self) -> np.ndarray | SparseRows:
@@ -55,23 +51,23 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class Variation:
-    """How the training inputs of one epoch differ from the stored ones; leading dimensions are replicas.
+    """How the training inputs of one epoch differ from the stored ones, ``(..., N)`` each.
 
-    ``factors``, ``(..., N)``, are what each example's input is multiplied by.
+    A leading dimension counts replicas. ``factors`` multiply the inputs.
     """
 
     distortions: Distortions | None = None
     factors: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """Of the distortions and the factors, where there are any."""
+        """The tensors of the distortions, and the factors, if there are any."""
         drawn = self.distortions
         tensors = [] if drawn is None else [getattr(drawn, field.name) for field in fields(Distortions)]
         return tensors if self.factors is None else [*tensors, self.factors]
 
     @staticmethod
     def stack(variations: Sequence[Variation]) -> Variation:
-        """One for several replicas, all of which vary in the same ways."""
+        """Combine those of several replicas with the same settings."""
         columns = zip(*(variation.tensors() for variation in variations), strict=True)
         tensors = [torch.stack(column) for column in columns]
         factors = None if variations[0].factors is None else tensors.pop()
@@ -98,7 +94,7 @@ class Split(ABC):
 
 
 class DenseSplit(Split):
-    """Inputs as bytes, ``(N, *shape)``, divided by their maximum when they are drawn."""
+    """Inputs stored as bytes, ``(N, *shape)``, and divided by their maximum when they are read."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, maximum: float) -> None:
         self.inputs, self.targets, self.maximum = inputs, targets, maximum
@@ -135,14 +131,13 @@ class ImageSplit(Split):
 
 
 class SparseSplit(Split):
-    """Sparse rows, drawn as they are."""
+    """Sparse rows, which have no variation."""
 
     def __init__(self, examples: SparseExamples, width: int) -> None:
         self.examples, self.targets, self.shape = examples, examples.targets, (width,)
 
     def inputs_of(self, indices: Tensor, variation: Variation = UNVARIED) -> SparseBatch:
-        """The rows ``indices``, ``(B,)``."""
-        del variation  # refused where the replica is checked
+        """The rows ``indices``, ``(B,)``; the engine refuses variations of sparse rows."""
         return self.examples.batch(indices)
 
 
@@ -158,8 +153,7 @@ def place(
 ) -> Split:
     """Put the ``"train"`` or ``"test"`` part of a dataset on a device.
 
-    ``settings`` say what is done to images, if anything. A network that takes vectors gets ``flat`` inputs;
-    otherwise images get a channel dimension if they have none.
+    ``flat`` inputs are vectors; otherwise images without a channel dimension get one.
     """
     inputs, targets = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_targets")
     if isinstance(inputs, SparseRows):
@@ -174,7 +168,7 @@ def place(
 
 
 def chunks(split: Split) -> Iterator[tuple[Any, Tensor]]:
-    """All examples, a bounded number at a time and without variation."""
+    """Inputs and targets of all examples, :data:`EVALUATION_CHUNK` at a time and without variation."""
     indices = torch.arange(len(split.targets), device=split.targets.device)
     for part in indices.split(EVALUATION_CHUNK):
         yield split.inputs_of(part), split.targets.index_select(0, part)
@@ -183,20 +177,9 @@ def chunks(split: Split) -> Iterator[tuple[Any, Tensor]]:
 class Dropout(nn.Dropout):
     """Multiplies an input ``(B, features)`` by the first ``B`` rows of a mask in training.
 
-    The mask is a buffer that :meth:`draw` fills. Hence each replica of a stack can have its own, a CUDA
-    graph finds it at a fixed address, and a replica's masks do not depend on the others.
-
-    Parameters
-    ----------
-    features
-        Width of the input.
-    rate
-        Share of the entries that is set to 0.
-    batch_size
-        Largest number of rows.
-    scaled
-        Whether the other entries are divided by ``1 - rate`` in training. If not, the whole input is
-        multiplied by ``1 - rate`` in evaluation.
+    The mask is a buffer that :meth:`draw` fills: each replica of a stack has its own, independent of the
+    others, at an address that a CUDA graph can hold. If it is ``scaled``, the entries that are not dropped
+    are divided by ``1 - rate`` in training; otherwise all are multiplied by ``1 - rate`` in evaluation.
     """
 
     mask: Tensor
@@ -213,7 +196,7 @@ class Dropout(nn.Dropout):
             self.mask.div_(1 - self.p)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop entries in training; in evaluation keep them all, scaled where training did not scale them."""
+        """Drop entries in training, and scale them in evaluation if training does not."""
         if self.training:
             return input * self.mask[: len(input)]
         return input if self.scaled else input * (1 - self.p)
@@ -222,10 +205,7 @@ class Dropout(nn.Dropout):
 def with_dropout(
     network: nn.Sequential, rates: tuple[float, float], batch_size: int, scaled: bool = True
 ) -> nn.Sequential:
-    """The same layers with dropout before every linear one.
-
-    ``rates`` are those of the input and of the hidden layers; a rate of 0 adds nothing.
-    """
+    """The same layers with dropout before every linear one, at the ``rates`` of input and hidden layers."""
     modules: list[nn.Module] = []
     rate = rates[0]
     for module in network:

@@ -1,4 +1,4 @@
-"""What else can be recorded after an epoch: pre-activations, errors on scaled inputs, norms of weights."""
+"""Observers record more after an epoch: pre-activations, errors on scaled inputs, norms of weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from cosnorm.training.inputs import Split, chunks
 from cosnorm.training.state import TrainingState, evaluated_network
 
-#: Percentiles of the paper's Figure 3, and for how many units of the last hidden layer they are recorded.
-#: These are the first units, so that nobody chose them by their looks.
+#: Percentiles of the paper's Figure 3, and the number of units of the last hidden layer for which they are
+#: recorded. These are the first units, which excludes selection.
 PERCENTILES = (15, 50, 85)
 UNITS = 5
 #: Factors that test inputs are multiplied by.
@@ -24,16 +24,13 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: batches of 128 images, 10,112 in all, and its queue begins again after the last image.
 TWICE = 112
 
-#: The epoch's entry for each curve, by the curve's name.
+#: One epoch's entry for each curve, by the curve's name.
 Observation = dict[str, list[float] | float]
 
 
 @contextmanager
 def watch_preactivations(state: TrainingState) -> Iterator[list[Tensor]]:
-    """Collect what enters the last ReLU during an evaluation: one row per unit, one column per example.
-
-    Nothing is collected unless the replica observes it.
-    """
+    """Collect the inputs of the last ReLU in an evaluation, if the replica observes them, ``(units, N)``."""
     seen: list[Tensor] = []
     if "preactivation" not in state.replica.observe:
         yield seen
@@ -54,12 +51,11 @@ def watch_preactivations(state: TrainingState) -> Iterator[list[Tensor]]:
 
 @torch.inference_mode()
 def preactivation(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
-    """Percentiles over the test examples of what enters the last ReLU, ``UNITS`` lists of three.
+    """Percentiles over the test examples of the inputs of the last ReLU, ``UNITS`` lists of three.
 
     ``preactivation_spread`` is the median over all units of the distance from the 15th to the 85th
     percentile, and ``preactivation_scale`` the median of the root mean square.
     """
-    del state, testing
     values = torch.cat(list(seen), 1)
     # Float64, because squares overflow in a network about to diverge, and a record cannot hold infinity.
     scale = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64) / math.sqrt(values.shape[1])
@@ -73,7 +69,7 @@ def preactivation(state: TrainingState, testing: Split, seen: Sequence[Tensor]) 
 
 
 def percentiles_of(values: Tensor) -> Tensor:
-    """:data:`PERCENTILES` of each row: as from :func:`torch.quantile`, which takes five times as long."""
+    """:data:`PERCENTILES` of each row, as from :func:`torch.quantile`, which takes five times as long."""
     ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=1))
     ranks = torch.tensor(PERCENTILES, dtype=values.dtype) / 100 * (values.shape[1] - 1)
     below, above = ordered[:, ranks.long()], ordered[:, ranks.ceil().long()]
@@ -83,7 +79,6 @@ def percentiles_of(values: Tensor) -> Tensor:
 @torch.inference_mode()
 def scaled_inputs(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
     """Errors on the test set when every input is multiplied by each of :data:`FACTORS`."""
-    del seen
     network = evaluated_network(state)
     errors = torch.zeros(len(FACTORS), dtype=torch.int64, device=state.device)
     for inputs, targets in chunks(testing):
@@ -94,15 +89,11 @@ def scaled_inputs(state: TrainingState, testing: Split, seen: Sequence[Tensor]) 
 
 @torch.inference_mode()
 def lengths(state: TrainingState, testing: Split, seen: Sequence[Tensor]) -> Observation:
-    """Median norm of a layer's weight vectors, one entry per layer, from the input to the output."""
-    del testing, seen
+    """Median norm of the weight vectors of each layer, from the input to the output."""
     layers = [m for m in state.network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     weights = [layer.weight.detach().flatten(1) for layer in layers]
-    return {
-        "weight_length": [
-            torch.linalg.vector_norm(weight, dim=1, dtype=torch.float64).median().item() for weight in weights
-        ]
-    }
+    norms = [torch.linalg.vector_norm(weight, dim=1, dtype=torch.float64) for weight in weights]
+    return {"weight_length": [norm.median().item() for norm in norms]}
 
 
 @torch.inference_mode()
@@ -112,7 +103,6 @@ def first_112(state: TrainingState, testing: Split, seen: Sequence[Tensor] = ())
     Added to the errors of CIFAR-10's 10,000 test images they give the errors of the 10,112 that
     the evaluation of TensorFlow's tutorial counts.
     """
-    del seen
     network = evaluated_network(state)
     targets = testing.targets[:TWICE]
     indices = torch.arange(len(targets), device=targets.device)

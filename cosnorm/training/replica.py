@@ -16,7 +16,7 @@ class Replica:
     Attributes
     ----------
     sizes
-        Widths from input to output, as for :func:`cosnorm.networks.mlp`; of a convolutional network
+        Widths from input to output, as for :func:`cosnorm.networks.mlp`; for a convolutional network
         the number of input features and the widths of the dense layers after the convolutions.
     norm, constant, std, hidden_bias, output_bias
         As for :func:`cosnorm.networks.mlp`. ``norm="tutorial"`` is the network of
@@ -24,45 +24,41 @@ class Replica:
     learning_rate
         Constant step size of plain gradient descent.
     gain_rate
-        The learning rate of the technique's scales and shifts, as a multiple of ``learning_rate``. These are
-        all parameters of modules that are neither linear nor convolutional: of
-        :class:`~cosnorm.relatives.ScaleShift` after a cosine, of batch, layer, group and instance norm and
-        their variants. Weights, biases and a gain inside of a linear or convolutional layer keep
-        ``learning_rate``.
+        The learning rate of the technique's scales and shifts, as a multiple of ``learning_rate``: of all
+        parameters of modules that are neither linear nor convolutional, such as
+        :class:`~cosnorm.relatives.ScaleShift` after a cosine and batch, layer, group and instance norm.
     batch_size
         Examples per step; the last step of an epoch takes what is left.
     epochs
         Passes over the training set.
     seed
-        Seeds the initial weights and, with generators of their own, the order of the examples, the
-        dropped units and the distortions. All are the same for every technique, so results with one
-        seed can be compared in pairs.
+        Of the initial weights, the order of the examples, the dropped units and the distortions. These
+        are the same for every technique, so results with the same seed can be compared in pairs.
     channels
-        Of the convolutions of :func:`cosnorm.networks.convnet`; empty for a dense network.
+        Channels of :func:`cosnorm.networks.convnet`; empty for a dense network.
     kernel_size
         Side of the convolutions' windows.
     images
         Cropping, whitening and distortions of images; ``None`` takes them as they are, in [0, 1].
     dropout
-        Rates at which units are dropped in training, in the input and in the hidden layers.
+        Probabilities of dropping a unit in training, in the input and in the hidden layers.
     dropout_convention
         When the scale of the units is restored. ``"training"`` divides the kept units by the probability of
-        keeping them, so that nothing changes in evaluation. ``"testing"`` leaves the kept units as they are
-        and multiplies the inputs of each layer by this probability in evaluation. If the layer is linear in
-        its inputs, that is the same function as the smaller weights of Srivastava et al. (2014).
+        keeping them. ``"testing"`` instead multiplies the inputs of each layer by this probability in
+        evaluation; for a linear layer this equals the smaller weights of Srivastava et al. (2014).
     average
         Decay of the moving average of the parameters that is evaluated in their place; with ``None`` the
         parameters are evaluated. After ``n`` steps the decay is at most (1 + n) / (10 + n), as in
-        TensorFlow's ``ExponentialMovingAverage``, so that the initial weights are soon forgotten.
+        TensorFlow's ``ExponentialMovingAverage``.
     magnitude
         Each training input is multiplied by a random factor between ``1 / magnitude`` and
         ``magnitude`` whose logarithm is uniform, drawn again each epoch; 1 leaves the inputs unchanged.
     observe
         What else is recorded after each epoch: names from ``cosnorm.training.observers.OBSERVERS``.
     error_steps
-        The test set is also evaluated whenever the number of steps, counted over the whole run, is a multiple
-        of this, and ``observed["test_error_steps"]`` holds one list of errors per epoch. Training does not
-        change by a single bit. With ``None`` the test set is evaluated at the end of each epoch only.
+        The test set is also evaluated whenever the number of steps since the start of the run is a multiple
+        of this, and ``observed["test_error_steps"]`` holds one list of errors per epoch. Training itself
+        does not change by a single bit.
     """
 
     sizes: tuple[int, ...]
@@ -98,7 +94,7 @@ class Replica:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
         if len(self.dropout) != 2 or not all(0 <= rate < 1 for rate in self.dropout):
             raise ValueError(
-                f"dropout must be two rates (of the input and of hidden units) from 0 to below 1, "
+                "dropout must be two rates (of the input and of hidden units) from 0 to below 1, "
                 f"got {self.dropout}"
             )
         if self.average is not None and not 0 <= self.average < 1:
@@ -117,20 +113,20 @@ class Replica:
 
 @dataclass
 class Curves:
-    """What was recorded of one replica, one entry per epoch.
+    """The learning curves of one replica, one entry per epoch.
 
     Attributes
     ----------
     train_loss, train_error
         Mean cross-entropy in nats and number of misclassified examples of the training set, each
-        example counted when its minibatch came up (before that step's update).
+        example counted with its minibatch, before that step's update.
     test_loss, test_error
         The same for the test set after the epoch's last update.
     observed
         One list for each thing that an observer recorded.
     diverged_epoch
-        Epoch (from 1) in which a loss became infinite or not a number; training stopped there, and
-        the curves hold the epochs before it. ``None`` if training did not diverge.
+        Epoch (from 1) in which a loss became infinite or not a number, and training stopped; the curves
+        hold the epochs before it. ``None`` if training did not diverge.
     seconds
         Wall time of training and evaluation, including that of replicas trained at the same time.
     at_once

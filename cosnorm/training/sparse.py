@@ -1,8 +1,7 @@
-"""Training a network's first layer from sparse rows, such as documents, without a dense copy of them.
+"""Training a network's first layer on sparse rows, such as documents, without a dense copy of them.
 
-:class:`SparseExamples` hold the rows and return minibatches, :class:`SparseBatch`. :func:`sparse_layer` turns
-an ordinary first layer into one that reads such minibatches and updates only the weights of features that
-occur in them. Lengths of weight vectors follow each update by algebra, in float64.
+:func:`sparse_layer` turns an ordinary first layer into one that reads a :class:`SparseBatch` and updates only
+the weights of features that occur in it. Norms of weight vectors are updated by algebra, in float64.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from cosnorm.techniques import TECHNIQUES, Recipe
 
 __all__ = ["SparseBatch", "SparseExamples", "SparseLayer", "sparse_layer", "sparse_techniques"]
 
-#: Rows converted to float64 at once when the moments are computed again; bounds the memory, not the result.
+#: Rows converted to float64 at once; bounds the memory and does not affect the result.
 CHUNK = 2048
 #: A multiplier outside of this range is folded into the table, long before anything over- or underflows.
 RANGE = (1e-6, 1e6)
@@ -34,7 +33,7 @@ RANGE = (1e-6, 1e6)
 class Moments(NamedTuple):
     """Mean of each vector, and sum of the squared deviations from it, in float64.
 
-    From these two every length follows as a sum of squares, so no digits are lost to a difference.
+    Every norm is a sum of squares of these two, so no digits are lost to a difference.
     """
 
     mean: Tensor
@@ -43,23 +42,14 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SparseBatch:
-    """Rows of a sparse matrix, compressed (CSR), on a device.
+    """``B`` rows of a sparse matrix of ``width`` columns, compressed (CSR), on a device.
 
-    Attributes
-    ----------
-    columns
-        ``(nnz,)``, int64: the feature of each entry, row after row.
-    values
-        ``(nnz,)``, floating point: the entries.
-    offsets
-        ``(B + 1,)``, int64: row ``i`` holds the entries ``offsets[i]`` to ``offsets[i + 1]``.
-    width
-        Number of features.
+    Row ``i`` has ``values[offsets[i]:offsets[i + 1]]`` in the columns ``columns[offsets[i]:offsets[i + 1]]``.
     """
 
-    columns: Tensor
-    values: Tensor
-    offsets: Tensor
+    columns: Tensor  #: (nnz,), int64
+    values: Tensor  #: (nnz,), floating point
+    offsets: Tensor  #: (B + 1,), int64
     width: int
 
     def __len__(self) -> int:
@@ -78,7 +68,7 @@ class SparseBatch:
 
     @cached_property
     def moments(self) -> Moments:
-        """Of each row, its zeros included."""
+        """Moments of each row, its zeros included."""
         mean = self.sums / self.width
         deviations = self._sum((self.values.double() - mean[self.rows]).square())
         zeros = self.width - self.offsets.diff()
@@ -91,7 +81,7 @@ class SparseBatch:
 
 
 def _weighted_sums(table: Tensor, columns: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
-    """For each slice of ``columns`` between two offsets the sum of its table rows, each times its weight."""
+    """Weighted sums of the table's rows, one for each slice of ``columns`` between two offsets."""
     if not len(columns):  # torch refuses an empty table
         return table.new_zeros(len(offsets) - 1, table.shape[1])
     return F.embedding_bag(
@@ -100,26 +90,7 @@ def _weighted_sums(table: Tensor, columns: Tensor, weights: Tensor, offsets: Ten
 
 
 class SparseExamples:
-    """A split of a dataset with sparse inputs, on a device.
-
-    Parameters
-    ----------
-    rows
-        The inputs, N of them.
-    targets
-        Classes, ``(N,)``, integer.
-    device
-        Where to keep them.
-
-    Attributes
-    ----------
-    targets
-        ``(N,)``, int64.
-
-    Raises
-    ------
-    ValueError
-        If there is not one target for each row.
+    """Sparse inputs and their classes, ``(N,)``, kept on a device.
 
     Examples
     --------
@@ -137,7 +108,7 @@ class SparseExamples:
             raise ValueError(
                 f"targets must hold one class for each of the {len(rows)} rows, got shape {targets.shape}"
             )
-        # Copies, because an array that is read-only must not be shared with a tensor.
+        # Copies, because a tensor must not share the memory of a read-only array.
         self.targets = torch.from_numpy(targets.astype(np.int64)).to(device)
         self.width = rows.width
         self._values = torch.from_numpy(np.array(rows.values)).to(device)
@@ -165,8 +136,7 @@ class SparseExamples:
 class Table(nn.Module):
     r"""Weight vectors as the columns of :math:`S`, shape ``(features, units)``, copied from ``weight``.
 
-    A feature's weights lie side by side in memory: a document then needs few long rows instead of
-    single numbers from everywhere, and so does its gradient.
+    A feature's weights are adjacent in memory, so a document and its gradient touch few long rows.
     """
 
     values: Tensor
@@ -197,18 +167,16 @@ class Table(nn.Module):
         return change
 
     def resync(self) -> None:
-        """Compute again what follows the weights by algebra; here there is nothing."""
+        """Recompute what is tracked by algebra; here there is nothing."""
 
 
 class TrackedTable(Table):
-    r"""A table whose columns can be scaled and shifted at once, and whose lengths are known.
+    r"""A table whose columns can be scaled and shifted at once, and whose moments are known.
 
-    The weight vectors are :math:`w_j = a_j S_{\cdot j} + m_j 1`. What changes all components of a vector
-    changes :math:`a_j` and :math:`m_j` only, and the moments of :math:`w_j` follow every update by algebra
-    (:meth:`move`), so that no step passes over all features. Sums over features are float64.
-
-    Each step adds about one rounding error to the difference between the table and the moments;
-    :meth:`resync` removes it.
+    The weight vectors are :math:`w_j = a_j S_{\cdot j} + m_j 1`. An update of all components of a vector
+    changes only :math:`a_j` and :math:`m_j`, and the moments of :math:`w_j` are updated by algebra
+    (:meth:`move`), so no step passes over all features. Each step adds about one rounding error to the
+    moments; :meth:`resync` removes it.
     """
 
     multiplier: Tensor
@@ -225,13 +193,13 @@ class TrackedTable(Table):
         self.resync()
 
     def weight(self) -> Tensor:
-        """A copy of the weights, ``(units, features)``."""
+        """A copy of the scaled and shifted weights, ``(units, features)``."""
         dtype = self.values.dtype
         scaled = self.values.mT * self.multiplier.to(dtype).unsqueeze(1)
         return scaled.add_(self.shift.to(dtype).unsqueeze(1)).contiguous()
 
     def moments(self) -> Moments:
-        """Of each weight vector, as they are now."""
+        """Copies of the moments of each weight vector."""
         return Moments(self.mean.clone(), self.spread.clone())
 
     def products(self, batch: SparseBatch) -> Tensor:
@@ -309,21 +277,12 @@ class SparseLayer(nn.Module):
     r"""A linear map of sparse rows that updates its own weights.
 
     A training step is a forward pass, the gradient of the loss with respect to what it returned, and
-    :meth:`descend` with that gradient. Bias and learned gain are ordinary parameters and are the
-    optimizer's; the weights are a buffer and are not among the parameters. Up to rounding the weights
-    take the same course as those of the ordinary layer under plain gradient descent.
+    :meth:`descend` with that gradient. Bias and learned gain are ordinary parameters for the optimizer; the
+    weights are a buffer. Up to rounding they are updated like those of the ordinary layer under plain
+    gradient descent. The state dict holds all that a resumed run needs to be identical to the last bit.
 
-    Made by :func:`sparse_layer`. The state dict holds everything that a resumed run needs to go on to
-    the last bit.
-
-    Parameters
-    ----------
-    module
-        The ordinary layer whose weights and bias to copy.
-    table
-        The weights.
-    gain
-        Name of the attribute of ``module`` that multiplies the output, if there is one.
+    :func:`sparse_layer` makes one from the ordinary layer ``module``. ``table`` holds its weights, and
+    ``gain`` names the attribute of ``module`` that multiplies the output, if there is one.
     """
 
     def __init__(self, module: nn.Linear, table: Table, gain: str | None = None) -> None:
@@ -334,21 +293,13 @@ class SparseLayer(nn.Module):
         value = None if gain is None else getattr(module, gain)
         self.gain = nn.Parameter(value.detach().clone()) if isinstance(value, Tensor) else value
         self._gain_name = gain
-        # The layer without its numbers, in a tuple because it is no part of this module.
+        # In a tuple, so that it is not a submodule.
         no_weight = nn.Parameter(torch.empty_like(module.weight, device="meta"))
         self._ordinary = (copy.deepcopy(module, {id(module.weight): no_weight}).to("meta"),)
         self._pass: _ForwardPass | None = None
 
     def forward(self, batch: SparseBatch) -> Tensor:
-        """Pre-activations, ``(B, units)``.
-
-        With gradients enabled they require grad, and :meth:`descend` can follow; without, nothing is kept.
-
-        Raises
-        ------
-        ValueError
-            If the batch has another width or dtype than the weights.
-        """
+        """Pre-activations, ``(B, units)``; :meth:`descend` can follow if gradients are enabled."""
         self._check(batch)
         with torch.no_grad():
             products = self.table.products(batch)
@@ -363,21 +314,10 @@ class SparseLayer(nn.Module):
 
     @torch.no_grad()
     def descend(self, gradient: Tensor, rate: float) -> None:
-        """One step of gradient descent on the weights.
+        """One step of gradient descent on the weights, of step size ``rate``.
 
-        Bias and gain may be updated before or after; the result is the same.
-
-        Parameters
-        ----------
-        gradient
-            Of the loss with respect to what the last forward pass with gradients returned, ``(B, units)``.
-        rate
-            Step size.
-
-        Raises
-        ------
-        RuntimeError
-            If there was no such pass since the last step.
+        ``gradient``, ``(B, units)``, is that of the loss with respect to what the last forward pass
+        with gradients returned. Bias and gain may be updated before or after; the result is the same.
         """
         if self._pass is None:
             raise RuntimeError(
@@ -387,7 +327,7 @@ class SparseLayer(nn.Module):
         self._descend(gradient if seen.gain is None else gradient * seen.gain, rate, seen)
 
     def resync(self) -> None:
-        """Compute again what follows the weights by algebra; once per epoch is plenty."""
+        """Recompute the tracked moments; once per epoch is enough."""
         self.table.resync()
 
     @torch.no_grad()
@@ -408,14 +348,13 @@ class SparseLayer(nn.Module):
 
     def _map(self, batch: SparseBatch, products: Tensor) -> Tensor:
         """Output before gain and bias, from the products of weights and inputs."""
-        del batch
         return products
 
     def _clamp(self, output: Tensor) -> Tensor:
         return output
 
     def _descend(self, gradient: Tensor, rate: float, seen: _ForwardPass) -> None:
-        """As :meth:`descend`, for the gradient with respect to the output before gain and bias."""
+        """Take the step, given the gradient with respect to the output before gain and bias."""
         raise NotImplementedError
 
     def _check(self, batch: SparseBatch) -> None:
@@ -443,10 +382,7 @@ class SparseLinear(SparseLayer):
 
 
 class SparseMaxNorm(SparseLayer):
-    """The same with every weight vector projected onto the ball of a radius after each step.
-
-    As :class:`cosnorm.relatives.MaxNorm` does it.
-    """
+    """:class:`torch.nn.Linear` with the projection of :class:`cosnorm.relatives.MaxNorm` after each step."""
 
     table: TrackedTable
 
@@ -463,26 +399,25 @@ class SparseMaxNorm(SparseLayer):
 
 
 class _Reciprocals(NamedTuple):
-    """Reciprocal lengths of vectors with their constant; ``inner`` is 0 if only the constant is left."""
+    """Reciprocal norms of vectors with their constant; ``inner`` is 0 for a vector of norm 0."""
 
     whole: Tensor
     inner: Tensor
 
 
 class _SparseDirections(SparseLayer):
-    r"""What the layers share that work with the directions of their weight vectors.
+    r"""Layers that normalize their weight vectors.
 
-    With :math:`\tilde w`, :math:`\tilde x` the vectors as a cosine sees them (centered if asked),
-    :math:`\kappa` the constant appended to both, reciprocal lengths :math:`r_j` of the weights and
-    :math:`s_b` of the inputs with it, outputs
-    :math:`y_{bj} = s_b r_j\, (\tilde w_j \cdot \tilde x_b + \kappa^2)` and the loss's gradient :math:`D`
-    with respect to them, Equation 11 gives
+    Let :math:`\tilde w`, :math:`\tilde x` be the vectors, centered if asked, :math:`\kappa` the constant
+    appended to both, and :math:`r_j` and :math:`s_b` the reciprocal norms of weights and inputs with it.
+    Of outputs :math:`y_{bj} = s_b r_j\, (\tilde w_j \cdot \tilde x_b + \kappa^2)` and the loss's gradient
+    :math:`D` with respect to them Equation 11 makes
 
     .. math:: \frac{\partial L}{\partial w_j} = \sum_b D_{bj} s_b r_j \tilde x_b
         - \Bigl(\sum_b D_{bj} y_{bj}\Bigr) r_j^2\, \tilde w_j
 
-    Its second term scales :math:`w_j`, its first is sparse but for the mean of :math:`\tilde x_b`, and
-    what centering takes away is the same for all features of a unit.
+    The second term scales :math:`w_j`. The first is sparse except for the mean of :math:`\tilde x_b`, and
+    centering subtracts the same number from all components of :math:`w_j`.
     """
 
     table: TrackedTable
@@ -495,7 +430,7 @@ class _SparseDirections(SparseLayer):
         if self.centered:
             means = batch.moments.mean * self.in_features, self.table.moments().mean
             products = products.addr(*(mean.to(dtype) for mean in means), alpha=-1)
-            # The products of a vector of equal numbers are rounding, and it may be as short as the constant.
+            # Products with a vector of equal numbers are rounding error, and the vector may be very short.
             products.masked_fill_((inputs.inner == 0).unsqueeze(1) | (weights.inner == 0), 0.0)
         return (products + appended).mul_(inputs.whole.to(dtype).unsqueeze(1)).mul_(weights.whole.to(dtype))
 
@@ -513,11 +448,9 @@ class _SparseDirections(SparseLayer):
             self.table.translate(batch.moments.mean @ coefficients.double() - stretch * weights_mean)
 
     def _input_reciprocals(self, batch: SparseBatch) -> _Reciprocals:
-        """:math:`s_b`, ``(B,)``, float64."""
         return self._reciprocals(batch.moments)
 
     def _reciprocals(self, moments: Moments) -> _Reciprocals:
-        """Of the vectors with these moments, float64."""
         raise NotImplementedError
 
 
@@ -559,27 +492,21 @@ class SparseCosine(_SparseDirections):
 
 
 def _reciprocal_roots(squares: Tensor, least: float = 0.0) -> Tensor:
-    """1 / sqrt(squares), and 0 for squares of 0 or below ``least``, where the ordinary layers have 0 too."""
+    # 0 for squares of 0 or below ``least``, where the ordinary layers have 0 too.
     zero = (squares == 0) | (squares < least)
     return squares.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
 
 
 def sparse_layer(module: nn.Module, max_norm: float | None = None) -> SparseLayer:
-    """The layer that does from sparse rows what a network's ordinary first layer does from dense ones.
+    """The same layer for sparse rows, with a copy of the weights.
 
     Parameters
     ----------
     module
         ``nn.Linear``, :class:`~cosnorm.CosineLinear` or :class:`~cosnorm.relatives.WeightNormLinear`, as
-        :func:`cosnorm.networks.mlp` puts them first; its weights are copied.
+        :func:`cosnorm.networks.mlp` puts them first.
     max_norm
-        Radius that no weight vector of an ``nn.Linear`` may be longer than, after each step.
-
-    Raises
-    ------
-    ValueError
-        If the layer is another one, the radius goes with another one than ``nn.Linear``, or it is not a
-        finite number above 0.
+        Upper bound of the norm of each weight vector of an ``nn.Linear`` after each step.
 
     Examples
     --------
@@ -611,16 +538,17 @@ def sparse_layer(module: nn.Module, max_norm: float | None = None) -> SparseLaye
 def sparse_techniques() -> tuple[str, ...]:
     """Names of the techniques whose networks can be trained from sparse inputs.
 
-    The others standardize their inputs, which makes them dense, or have a rule that no layer here follows.
+    The others standardize their inputs, which makes them dense, or have an update rule that the sparse
+    layers do not implement.
 
     Examples
     --------
     >>> "cosine" in sparse_techniques(), "propagation" in sparse_techniques()
     (True, False)
     """
-    return tuple(name for name, recipe in TECHNIQUES.items() if _takes_sparse_inputs(recipe))
+    return tuple(name for name, recipe in TECHNIQUES.items() if _reads_sparse_inputs(recipe))
 
 
-def _takes_sparse_inputs(recipe: Recipe) -> bool:
+def _reads_sparse_inputs(recipe: Recipe) -> bool:
     rule = recipe.rule.func if isinstance(recipe.rule, partial) else recipe.rule
     return rule in (UpdateRule, MaxNorm) and not (recipe.standardized or recipe.needs_positions)

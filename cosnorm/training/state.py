@@ -1,4 +1,4 @@
-"""The state of one replica in training: network, random numbers, averages and curves; and its evaluation."""
+"""The state of one replica in training (network, random numbers, averages, curves) and its evaluation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cosnorm.training.sparse import SparseLayer, sparse_layer
 
 
 class SparseNetwork(nn.Module):
-    """A dense network whose first layer reads sparse rows; ``max_norm`` is that layer's radius, if any."""
+    """A dense network whose first layer reads sparse rows, with a bound on its norms if there is one."""
 
     def __init__(self, network: nn.Sequential, max_norm: float | None) -> None:
         super().__init__()
@@ -38,16 +38,8 @@ class SparseNetwork(nn.Module):
 class TrainingState:
     """A replica's network and everything else that changes in training; :meth:`save` returns all of it.
 
-    Parameters
-    ----------
-    replica
-        What to train.
-    training
-        Its training examples, which decide the shape of the input and the fixed statistics.
-    device
-        Where it is trained.
-    index
-        The replica's place in the list of the caller.
+    The ``training`` examples determine the shape of the input and the statistics that are fixed in advance;
+    ``index`` is the replica's position in the caller's list.
     """
 
     def __init__(self, replica: Replica, training: Split, device: torch.device, index: int = 0) -> None:
@@ -58,12 +50,12 @@ class TrainingState:
         self.started = 0.0
         self.network = _build_network(replica, training).to(device)
         if replica.channels and device.type == "cpu":
-            # A third faster on processors, measured with this network.
+            # A third faster on a CPU.
             _store_channels_last(self.network)
         recipe = find_recipe(replica.norm)
         if recipe is not None and recipe.standardized:
             fit_inputs(self.network, torch.cat([inputs for inputs, _ in chunks(training)]))
-        # The sparse first layer keeps a rule of its own.
+        # The sparse first layer applies the rule itself.
         ruled = self.network.rest if isinstance(self.network, SparseNetwork) else self.network
         self.rule = update_rule(replica.norm, ruled)
         #: ``id`` of the parameters whose learning rate is multiplied by ``gain_rate``.
@@ -75,11 +67,12 @@ class TrainingState:
         self.dropouts = [module for module in self.network.modules() if isinstance(module, Dropout)]
         self._order_generator = _generator("order of examples", replica.seed)
         self._variation_generator = _generator("distortions", replica.seed)
-        # Masks are drawn where they are used; on another device a seed gives others.
+        # Masks are drawn on the device, so a seed gives other masks on another device.
         self.mask_generator = _generator("dropped units", replica.seed, device)
-        #: Steps taken, as a tensor because a CUDA graph counts them.
+        self._generators = (self._order_generator, self._variation_generator, self.mask_generator)
+        #: Number of steps, as a tensor because a CUDA graph increments it.
         self.steps = torch.zeros((), device=device)
-        #: Moving averages of the parameters, which are evaluated in their place; empty if there are none.
+        #: Moving averages of the parameters, which are evaluated instead of them; may be empty.
         self.averages: dict[str, Tensor] = {}
         if replica.average is not None:
             self.averages = {name: p.detach().clone() for name, p in self.network.named_parameters()}
@@ -97,12 +90,12 @@ class TrainingState:
         return order, Variation(distortions, factors)
 
     def draw_masks(self) -> None:
-        """Choose new units to drop."""
+        """Draw the units to drop in the next step."""
         for dropout in self.dropouts:
             dropout.draw(self.mask_generator)
 
     def update_averages(self) -> None:
-        """Let the moving averages follow the parameters, after a step."""
+        """Update the moving averages of the parameters after a step."""
         if self.averages:
             self.steps += 1
             ramp = (1 + self.steps) / (10 + self.steps)
@@ -117,28 +110,25 @@ class TrainingState:
             "network": {name: t.clone() for name, t in self.network.state_dict().items()},
             "averages": {name: t.clone() for name, t in self.averages.items()},
             "steps": self.steps.clone(),
-            "generators": [generator.get_state() for generator in self._generators()],
+            "generators": [generator.get_state() for generator in self._generators],
             "curves": asdict(self.curves),
         }
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what :meth:`save` returned; tensors are filled in place."""
+        """Restore what :meth:`save` returned; tensors are filled in place."""
         self.epoch = saved["epoch"]
         self.network.load_state_dict(saved["network"])
         for name, average in self.averages.items():
             average.copy_(saved["averages"][name])
         self.steps.copy_(saved["steps"])
-        for generator, state in zip(self._generators(), saved["generators"], strict=True):
+        for generator, state in zip(self._generators, saved["generators"], strict=True):
             generator.set_state(state.cpu())
         self.curves = Curves(**saved["curves"])
 
-    def _generators(self) -> tuple[torch.Generator, ...]:
-        return self._order_generator, self._variation_generator, self.mask_generator
-
 
 def evaluated_network(state: TrainingState) -> Callable[[Any], Tensor]:
-    """The network in evaluation mode, with averaged parameters where there are some."""
+    """The network in evaluation mode, with averaged parameters if there are any."""
     state.network.eval()
     if not state.averages:
         return state.network
@@ -163,8 +153,8 @@ def _build_network(replica: Replica, training: Split) -> nn.Module:
         name: getattr(replica, name) for name in ("constant", "std", "hidden_bias", "output_bias", "seed")
     }
     recipe = find_recipe(replica.norm)
-    whole = None if recipe is None else recipe.network
-    if whole is not None and not replica.channels:
+    special = None if recipe is None else recipe.network
+    if special is not None and not replica.channels:
         raise ValueError(f"{replica.norm!r} is a convolutional network; give it channels")
     if replica.channels:
         channels, height, width = training.shape
@@ -178,8 +168,8 @@ def _build_network(replica: Replica, training: Split) -> nn.Module:
             "hidden": replica.sizes[1:-1],
             "kernel_size": replica.kernel_size,
         }
-        if whole is not None:
-            return whole(**sizes, seed=replica.seed)
+        if special is not None:
+            return special(**sizes, seed=replica.seed)
         return convnet(replica.norm, **sizes, **options)
     network = mlp(replica.sizes, replica.norm, **options)
     if isinstance(training, SparseSplit):
@@ -197,7 +187,7 @@ def _store_channels_last(network: nn.Module) -> None:
 
 
 def _gains(network: nn.Module) -> set[int]:
-    """``id`` of each scale and shift: the parameters of modules that are neither linear nor convolutional."""
+    # Scales and shifts: the parameters of modules that are neither linear nor convolutional.
     return {
         id(parameter)
         for module in network.modules()
@@ -207,6 +197,6 @@ def _gains(network: nn.Module) -> set[int]:
 
 
 def _generator(purpose: str, seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A stream of random numbers unrelated to those of other purposes and of the initial weights."""
+    # Independent of the random numbers of other purposes and of the initial weights.
     digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -1,6 +1,6 @@
-"""One step of training: read this to learn how training works.
+"""How a network is trained: one step of gradient descent.
 
-Every replica is trained by plain minibatch gradient descent on the cross-entropy. An epoch is::
+Every replica is trained by plain minibatch gradient descent on the cross-entropy. One epoch is::
 
     for indices in order.split(batch_size):
         logits = network(inputs[indices])
@@ -11,8 +11,9 @@ Every replica is trained by plain minibatch gradient descent on the cross-entrop
         rule.step()
 
 The rule belongs to the technique: weight decay has a penalty, and max norm projects the weights after each
-update. :meth:`SingleSteps.step` is the body of that loop. :meth:`StackedSteps.step` makes the same step for
-several replicas at once: each tensor holds one row per replica, and :func:`torch.func.vmap` does the rest.
+update. :meth:`SingleSteps.step` is the body of this loop for one replica. :meth:`StackedSteps.step` makes the
+same step for several replicas at once: each tensor holds one row per replica, and :func:`torch.func.vmap`
+does the rest. The loop itself, with the evaluation after each epoch, is in :mod:`cosnorm.training.engine`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Steps(ABC):
         self.errors = torch.zeros(len(self.states), dtype=torch.int64, device=device)
 
     def begin_epoch(self) -> Tensor:
-        """Draw an epoch; returns the order of the examples, ``(R, N)``."""
+        """Draw the variation and the order of the examples, ``(R, N)``, which is returned."""
         drawn = [state.draw_epoch(self.training) for state in self.states]
         variation = self._combine([variation for _, variation in drawn])
         if self.variation is UNVARIED:
@@ -71,7 +72,7 @@ class Steps(ABC):
 
     @abstractmethod
     def retain(self, rows: list[int]) -> None:
-        """Go on with the replicas in these rows only."""
+        """Keep only the replicas in these rows."""
 
     @abstractmethod
     def tensors(self) -> list[Tensor]:
@@ -79,7 +80,7 @@ class Steps(ABC):
 
 
 class SingleSteps(Steps):
-    """One replica, as is usual on processors and necessary for techniques that cannot be stacked."""
+    """One replica: the default on a CPU, and necessary for techniques that cannot be stacked."""
 
     def __init__(self, states: list[TrainingState], training: Split) -> None:
         super().__init__(states, training)
@@ -101,7 +102,7 @@ class SingleSteps(Steps):
         logits, first_outputs = self._forward(inputs)
         loss = F.cross_entropy(logits, targets)
 
-        # The weights of fused layers are updated in here, while their gradient is computed.
+        # The backward pass also updates the weights of fused layers.
         wanted = [*self.plain, *self.gains, *self.anchors, *first_outputs]
         gradients = torch.autograd.grad(loss + self.state.rule.penalty(), wanted)
 
@@ -113,7 +114,7 @@ class SingleSteps(Steps):
             self.errors += (logits.argmax(1) != targets).sum()
 
     def _forward(self, inputs: Any) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and the output of a sparse first layer, which updates its weights from that gradient."""
+        # Also returns the output of a sparse first layer, which updates its weights from that gradient.
         if not isinstance(self.network, SparseNetwork):
             return self.network(inputs), []
         output = self.network.first(inputs)
@@ -128,7 +129,7 @@ class SingleSteps(Steps):
         _subtract(self.gains, gradients[count : count + len(self.gains)], rate * replica.gain_rate)
 
     def begin_epoch(self) -> Tensor:
-        """Draw an epoch; returns the order of the examples, ``(1, N)``."""
+        """Draw the variation and the order of the examples, ``(1, N)``, which is returned."""
         if isinstance(self.network, SparseNetwork):
             self.network.first.resync()
         return super().begin_epoch()
@@ -137,7 +138,7 @@ class SingleSteps(Steps):
         return variations[0]
 
     def retain(self, rows: list[int]) -> None:
-        """Go on with the replicas in these rows only."""
+        """Keep only the replicas in these rows."""
         self.states = [self.states[row] for row in rows]
 
     def tensors(self) -> list[Tensor]:
@@ -152,10 +153,7 @@ def _subtract(parameters: list[Tensor], gradients: tuple[Tensor, ...], rate: flo
 
 
 class StackedSteps(Steps):
-    """Several replicas at once.
-
-    Each state's network keeps working by itself: its parameters and buffers are views of the stack.
-    """
+    """Several replicas at once; the parameters and buffers of their networks are views of the stack."""
 
     def _reset(self) -> None:
         super()._reset()
@@ -205,7 +203,7 @@ class StackedSteps(Steps):
         return Variation.stack(variations)
 
     def retain(self, rows: list[int]) -> None:
-        """Go on with the replicas in these rows only; the others cost nothing any more."""
+        """Keep only the replicas in these rows; the others take no more time or memory."""
         for row, state in enumerate(self.states):
             if row not in rows:
                 _detach_from_stack(state.network)
@@ -228,14 +226,14 @@ class _Objective(nn.Module):
         self.rule = state.rule
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Penalized loss, loss and number of errors of one replica's minibatch."""
+        # The penalized loss, the loss and the number of errors of one replica's minibatch.
         logits = self.network(inputs)
         loss = F.cross_entropy(logits, targets)
         return loss + self.rule.penalty(), loss.detach(), (logits.argmax(1) != targets).sum()
 
 
 def _stack_rows(tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Stack the tensors of each name; each replica's own tensor becomes a view of its row."""
+    # Each replica's own tensor becomes a view of its row.
     # Contiguous, because vmap has no group norm of images that are stored channels last.
     stacked = {
         name: torch.stack([named[name].detach() for named in tensors]).contiguous() for name in tensors[0]

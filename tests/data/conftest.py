@@ -97,4 +97,4 @@ def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterato
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a mirror for silent after 0.8 s. Not for every test: a busy machine is silent for longer."""
-    monkeypatch.setattr(_download, "PATIENCE", replace(_download.PATIENCE, timeout=0.8))
+    monkeypatch.setattr(_download, "TIMEOUTS", replace(_download.TIMEOUTS, timeout=0.8))

@@ -127,7 +127,7 @@ def test_a_connection_that_breaks_is_resumed(tiny: Tiny) -> None:
     load("tiny", progress=False)
     size = len(OFFICIAL[IMAGES])
     have, expected = 0, []
-    for _ in range(_download.PATIENCE.attempts):
+    for _ in range(_download.TIMEOUTS.attempts):
         expected.append(f"bytes={have}-" if have else None)
         have += max(1, (size - have) // 2)
     asked = [request for request in tiny.mirrors.requests if request.file == IMAGES]
@@ -159,7 +159,7 @@ def test_ctrl_c_keeps_what_has_arrived(tiny: Tiny, monkeypatch: pytest.MonkeyPat
 def test_a_slow_mirror_is_left_for_another(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """What trickled in is not thrown away. The last mirror may be as slow as it likes."""
     tiny.register("trickling", "good")
-    monkeypatch.setattr(_download, "PATIENCE", replace(_download.PATIENCE, grace=0.2))
+    monkeypatch.setattr(_download, "TIMEOUTS", replace(_download.TIMEOUTS, grace=0.2))
     load("tiny", progress=False)
     assert tiny.mirrors.ranges("good")[0] is not None
 
@@ -169,7 +169,7 @@ def test_the_last_mirror_may_be_slow(tiny: Tiny, monkeypatch: pytest.MonkeyPatch
     slowest, real = [], _download._Resuming.fill
 
     def spy(download: _download._Resuming, url: str) -> None:
-        slowest.append(download.patience.slowest)
+        slowest.append(download.timeouts.slowest)
         real(download, url)
 
     monkeypatch.setattr(_download._Resuming, "fill", spy)

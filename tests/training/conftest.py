@@ -15,7 +15,7 @@ from cosnorm.training import state
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    with problems.float64():
+    with problems.default_dtype():
         yield
 
 

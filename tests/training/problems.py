@@ -91,6 +91,11 @@ def conv_replica(norm: str = "cosine", **changes: Any) -> Replica:
     return replica(norm, **{**settings, **changes})
 
 
+def vectors(inputs: np.ndarray) -> torch.Tensor:
+    """Inputs of :func:`tiny` as a dense network gets them."""
+    return torch.from_numpy(inputs.reshape(len(inputs), -1) / 100).to(torch.get_default_dtype())
+
+
 def three(settings: Replica) -> list[Replica]:
     """The same with other seeds and learning rates."""
     changes = [{}, {"seed": 1, "learning_rate": 0.2}, {"seed": 2, "learning_rate": 0.7}]
@@ -114,10 +119,10 @@ def assert_close(one: Curves, two: Curves, tolerance: float = 1e-9) -> None:
 
 
 @contextmanager
-def float64() -> Iterator[None]:
-    """Compute in float64, where two ways to the same result agree to many digits."""
+def default_dtype(dtype: torch.dtype = torch.float64) -> Iterator[None]:
+    """Compute in float64, where two ways to the same result agree to many digits, or in another dtype."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from training import problems
-from training.problems import DENSE, assert_close, conv_replica, documents, pictures, replica, three, tiny
+from training.problems import (
+    DENSE,
+    assert_close,
+    conv_replica,
+    default_dtype,
+    documents,
+    pictures,
+    replica,
+    three,
+    tiny,
+)
 
 from cosnorm.training import Curves, ImageSettings, Replica, cuda_graph, engine, train
 
@@ -98,7 +107,7 @@ def test_streams_do_not_disturb_each_other(captured: list[int]) -> None:
 @pytest.mark.parametrize("norm", ["none", "cosine", "batch", "max_norm"])
 def test_as_on_the_processor(norm: str) -> None:
     """Without dropout, whose masks are drawn on the device, one seed is one course everywhere."""
-    with problems.float64():
+    with default_dtype():
         settings = replica(norm, average=0.9, magnitude=2.0)
         (one,), (two,) = (train([settings], tiny(), device=device) for device in ("cpu", "cuda"))
         assert_close(one, two)

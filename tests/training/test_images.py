@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training.problems import default_dtype
 
 from cosnorm.training.images import Distortions, Images, ImageSettings
 from cosnorm.training.inputs import ImageSplit
@@ -17,16 +16,6 @@ from cosnorm.training.inputs import ImageSplit
 COUNT, SHAPE = 12, (3, 9, 8)
 BOTH = [ImageSettings(crop, whiten, augment)
         for crop in (None, 5) for whiten in (False, True) for augment in (False, True)]  # fmt: skip
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training.problems import conv_replica, outcome, pictures, replica, tiny
+from training.problems import conv_replica, outcome, pictures, replica, tiny, vectors
 
 from cosnorm.networks import mlp
 from cosnorm.training import inputs, train
@@ -29,11 +29,6 @@ from cosnorm.training.state import evaluate
 EVERYTHING = tuple(OBSERVERS)
 
 
-def flat(dataset: SimpleNamespace) -> torch.Tensor:
-    inputs = dataset.test_inputs
-    return torch.from_numpy(inputs.reshape(len(inputs), -1) / dataset.maximum).to(torch.get_default_dtype())
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("norm", ["none", "cosine", "batch"])
 def test_preactivations_are_what_enters_the_last_relu(norm: str, networks: list[nn.Sequential]) -> None:
@@ -41,7 +36,7 @@ def test_preactivations_are_what_enters_the_last_relu(norm: str, networks: list[
     (curves,) = train([replica(norm, sizes=(6, 9, 8, 3), observe=EVERYTHING)], dataset, device="cpu")
     layers = list(networks[0].eval())
     last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
-    values = nn.Sequential(*layers[:last])(flat(dataset)).detach().numpy()
+    values = nn.Sequential(*layers[:last])(vectors(dataset.test_inputs)).detach().numpy()
     assert values.shape == (30, 8)
     low, middle, high = np.percentile(values, PERCENTILES, axis=0)
     expected = np.stack([low, middle, high], axis=1)[:UNITS]
@@ -58,7 +53,12 @@ def test_errors_on_scaled_inputs(norm: str, networks: list[nn.Sequential]) -> No
     (curves,) = train([replica(norm, std=1.0, observe=("scaled_inputs",))], dataset, device="cpu")
     with torch.no_grad():
         expected = [
-            int((networks[0](flat(dataset) * factor).argmax(1).numpy() != dataset.test_targets).sum())
+            int(
+                (
+                    networks[0](vectors(dataset.test_inputs) * factor).argmax(1).numpy()
+                    != dataset.test_targets
+                ).sum()
+            )
             for factor in FACTORS
         ]
     assert curves.observed["test_error_scaled"][-1] == expected
@@ -78,7 +78,7 @@ def test_the_first_112_images_are_counted_by_themselves(networks: list[nn.Sequen
     dataset = tiny(test_examples=150)
     (curves,) = train([replica("none", observe=("first_112",))], dataset, device="cpu")
     with torch.no_grad():
-        wrong = networks[0](flat(dataset)).argmax(1).numpy() != dataset.test_targets
+        wrong = networks[0](vectors(dataset.test_inputs)).argmax(1).numpy() != dataset.test_targets
     assert curves.observed["test_error_first_112"][-1] == int(wrong[:112].sum())
     assert 0 < int(wrong[:112].sum()) < int(wrong.sum())
     (few,) = train([replica("none", observe=("first_112",))], tiny(), device="cpu")

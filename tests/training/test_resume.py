@@ -108,15 +108,12 @@ def test_distorted_images_of_a_convolutional_network(norm: str) -> None:
         {"error_steps": 3, "average": 0.9, "dropout": (0.2, 0.5), "dropout_convention": "testing"},
         {"batch_size": 1, "learning_rate": 0.05},
         {"batch_size": 16, "dropout": (0.0, 0.5), "average": 0.5, "magnitude": 1.5},
+        {"norm": "cosine_affine", "gain_rate": 0.2, "error_steps": 3, "average": 0.9},
     ],
     ids=lambda changes: "-".join(changes),
 )
 def test_everything_that_varies(changes: dict[str, Any]) -> None:
-    same_bits(replica("cosine", **changes), tiny())
-
-
-def test_scales_and_shifts_with_a_rate_of_their_own() -> None:
-    same_bits(replica("cosine_affine", gain_rate=0.2, error_steps=3, average=0.9), tiny())
+    same_bits(replica(**changes), tiny())
 
 
 @pytest.mark.parametrize("norm", sparse_techniques())

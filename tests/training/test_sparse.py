@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from training.problems import default_dtype
 
 from cosnorm import CosineLinear
 from cosnorm.data.rows import SparseRows
@@ -240,8 +241,7 @@ def test_a_multiplier_of_zero_is_folded() -> None:
 @pytest.mark.parametrize("constant", [0.0, 1e-4])
 def test_vectors_without_a_direction(centered: bool, constant: float, dtype: torch.dtype) -> None:
     """Zero and constant documents and weights: the values and gradients of the functional, none NaN."""
-    torch.set_default_dtype(dtype)
-    try:
+    with default_dtype(dtype):
         inputs = np.zeros((5, 7), np.float32)
         inputs[1], inputs[2], inputs[3, 2:4], inputs[4] = 0.3, 1e-3, (0.2, 0.9), np.arange(7)
         layer = CosineLinear(7, 4, centered=centered, constant=constant)
@@ -264,8 +264,6 @@ def test_vectors_without_a_direction(centered: bool, constant: float, dtype: tor
         if centered and not constant:
             assert (output[1:3] == 0).all()
             assert (output[:, 1] == 0).all()
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def test_cosines_never_leave_their_bounds() -> None:

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from training.problems import DENSE, assert_close, conv_replica, outcome, pictures, replica, three, tiny
+from training.problems import (
+    DENSE,
+    assert_close,
+    conv_replica,
+    outcome,
+    pictures,
+    replica,
+    three,
+    tiny,
+    vectors,
+)
 
 from cosnorm.techniques import TECHNIQUES
 from cosnorm.training import Curves, ImageSettings, Replica, engine, train
@@ -195,7 +205,7 @@ def test_a_replica_of_a_stack_is_left_with_its_own_trained_network(monkeypatch: 
     monkeypatch.setattr(engine, "TrainingState", lambda *a: made.append(state_of(*a)) or made[-1])
     replicas = three(replica("batch"))
     together = train(replicas, tiny(), device="cpu", stacked=True)
-    inputs = torch.from_numpy(tiny().test_inputs.reshape(30, -1) / 100).float()
+    inputs = vectors(tiny().test_inputs)
     for state, curves in zip(made, together, strict=True):
         with torch.no_grad():
             wrong = state.network.eval()(inputs).argmax(1).numpy() != tiny().test_targets

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from training.problems import conv_replica, documents, outcome, pictures, replica, tiny
+from training.problems import conv_replica, documents, outcome, pictures, replica, tiny, vectors
 
 from cosnorm import data
 from cosnorm.networks import mlp
@@ -123,7 +123,7 @@ def test_steps_are_those_of_torchs_own_optimizer(
     (curves,) = train([settings], dataset, device="cpu")
     network = mlp(settings.sizes, norm, constant=settings.constant, std=settings.std, seed=settings.seed)
     optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate)
-    inputs = torch.from_numpy(dataset.train_inputs.reshape(40, -1) / 100)
+    inputs = vectors(dataset.train_inputs)
     targets = torch.from_numpy(dataset.train_targets)
     total = 0.0
     for indices in map(torch.from_numpy, orders(monkeypatch, settings)):
@@ -152,7 +152,7 @@ def test_errors_are_counted_over_all_examples(monkeypatch: pytest.MonkeyPatch) -
         (dataset.train_inputs, dataset.train_targets, curves.train_error),
         (dataset.test_inputs, dataset.test_targets, curves.test_error),
     ):
-        logits = network(torch.from_numpy(values.reshape(len(values), -1) / 100).float())
+        logits = network(vectors(values))
         assert counted == [int((logits.argmax(1).numpy() != targets).sum())]
     assert 0 < curves.test_error[0] < 30
 
@@ -213,7 +213,7 @@ def test_weight_decay_descends_the_penalized_loss_and_reports_the_plain_one(floa
     settings = replica("weight_decay", batch_size=40, epochs=2, learning_rate=3.0)
     (curves,) = train([settings], dataset, device="cpu")
     network = mlp(settings.sizes, std=settings.std, norm="none", seed=settings.seed)
-    inputs = torch.from_numpy(dataset.train_inputs.reshape(40, -1) / 100)
+    inputs = vectors(dataset.train_inputs)
     losses = []
     for _ in range(2):
         loss = F.cross_entropy(network(inputs), torch.from_numpy(dataset.train_targets))
@@ -230,7 +230,7 @@ def test_weight_decay_descends_the_penalized_loss_and_reports_the_plain_one(floa
 def test_fixed_statistics_are_those_of_the_training_set(networks: list[nn.Sequential]) -> None:
     dataset = tiny()
     train([replica("propagation")], dataset, device="cpu")
-    seen = networks[0][0](torch.from_numpy(dataset.train_inputs.reshape(40, -1) / 100).float())
+    seen = networks[0][0](vectors(dataset.train_inputs))
     np.testing.assert_allclose(seen.mean(0), np.zeros(6), atol=1e-6)
     assert seen.square().mean().item() == pytest.approx(1, rel=1e-3)
 
@@ -322,6 +322,10 @@ def refused(dataset: Any, replicas: list[Replica], message: str, stacked: bool |
         ({"magnitude": 0.5}, "magnitude must be a factor of at least 1"),
         ({"magnitude": float("inf")}, "magnitude"),
         ({"channels": (2,), "dropout": (0.0, 0.5)}, "dropout is for dense networks"),
+        ({"gain_rate": 0.0}, "gain_rate must be a positive number"),
+        ({"gain_rate": float("inf")}, "gain_rate must be a positive number"),
+        ({"error_steps": 0}, "error_steps must be at least 1, or None"),
+        ({"dropout_convention": "inverted"}, "must be 'training' or 'testing', got 'inverted'"),
     ],
 )
 def test_wrong_settings_are_refused(change: dict, message: str) -> None:
