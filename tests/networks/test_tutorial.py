@@ -46,7 +46,7 @@ SMALL = Replica(
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    with problems.float64():
+    with problems.default_dtype():
         yield
 
 
