@@ -181,7 +181,7 @@ class Case:
     Attributes
     ----------
     key, title
-        Short name, and the shape in words.
+        Short name, and a description of the shape.
     input
         Shape of the input.
     contenders

@@ -47,7 +47,7 @@ Apply = Callable[["Setting", float, Generator], "Changed"]
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that a layer's output depends on besides its other parameters.
+    """Everything that a layer's output depends on except its other parameters.
 
     Attributes
     ----------

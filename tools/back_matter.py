@@ -44,7 +44,7 @@ def commands() -> str:
 
 
 def release(root: Path = repository.ROOT) -> str:
-    """The version a reader cites, in words."""
+    """The version that a reader cites, as a phrase."""
     cited = repository.citation(root)
     date = cited.get("date-released")
     return f"version {cited['version']}" + (f" of {date}" if date else ", not released yet")
@@ -174,8 +174,8 @@ def fix_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines:
         lines[:0] = ["..", ""]
 
 
-# How Python writes a default that is a function, a class or made anew. Sphinx cannot read it, and then shows
-# the types beside it in full.
+# How Python writes a default that is a function, a class, or created at each call. Sphinx cannot read it,
+# and shows the types next to it in full.
 _UNWRITTEN = re.compile(r"= <(?!=)(?:[^<>]|<[^<>]*>)*>")
 
 
@@ -191,7 +191,7 @@ def is_constructible(kind: type) -> bool:
 def plain_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """A signature with ``...`` for the defaults that have no literal, and none for what nobody makes."""
+    """A signature with ``...`` for defaults without a literal; none for classes that users do not create."""
     if what == "class" and not is_constructible(obj):
         return "", returned
     return signature and _UNWRITTEN.sub("= ...", signature), returned

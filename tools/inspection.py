@@ -118,7 +118,7 @@ def leftovers(notebook: NotebookNode) -> Iterator[str]:
         yield "its kernel is not 'python3'"
     extra = sorted(set(notebook.metadata) - {"kernelspec", "language_info", "cosnorm"})
     if extra:
-        yield f"holds notebook metadata nobody needs: {', '.join(extra)}"
+        yield f"holds notebook metadata that is not needed: {', '.join(extra)}"
     lax = notebook.metadata.get("cosnorm", {}).get("nbval") == "lax"
     tags = [tag for cell in chapters.code_cells(notebook) for tag in cell.metadata.get("tags", [])]
     if lax and "nbval-check-output" not in tags:

@@ -16,7 +16,7 @@ _HEAD = """\
 
 Every claim of {{cite:t}}`luo2017cosine` that this book judges, seven from the related work, and two \
 questions of our own. Each has a rule: a statistic, a bound and a test. The verdicts are computed from \
-the stored runs by `cosnorm.claims`, and nobody writes them. This page is made by `make execute`, and \
+the stored runs by `cosnorm.claims`; none is written by hand. `make execute` writes this page, and \
 `cosnorm claims` prints the same in a terminal.
 
 {summary}

@@ -31,13 +31,12 @@ Group = tuple[str, str]
 _HEAD = """\
 # How every number was made
 
-Results that take longer than a chapter may take are stored as records, one small file a run. A figure or \
-table that shows such results names its records, and this page says what is behind them: the command, the \
-machine, the time, the commit, the versions and the data. It is written by `make execute` from the \
-notebooks and the records; nobody types it. [Chapter 11](11-protocol.ipynb) says what a record holds and \
-how runs are compared.
+Results that take longer than a chapter may take are stored as records. A figure or table that shows such \
+results names its records, and this page lists how they were made: the command, the machine, the time, the \
+commit, the versions and the data. `make execute` writes it from the notebooks and the records. \
+[Chapter 11](11-protocol.ipynb) explains what a record holds and how runs are compared.
 
-{total} Several runs shared a machine, so that no time of a run on this page is a measurement of speed.
+{total} Several runs shared a machine, so the run times on this page do not measure speed.
 
 """
 

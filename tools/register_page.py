@@ -17,10 +17,10 @@ FIGURES = Path("book") / "_static" / "register"
 _HEAD = """\
 # The ambiguity register
 
-Nobody can repeat an experiment from its description without filling in what the description leaves out. \
+An experiment cannot be repeated from its description without filling in what the description leaves out. \
 This page lists what {{cite:t}}`luo2017cosine` leave open, how we read it and why, and whether another \
-reading would change who wins. It is written by `make execute` from the stored runs, so it changes when \
-better runs arrive.
+reading would change the ranking. `make execute` writes it from the stored runs, so it changes when better \
+runs arrive.
 
 Under each reading, cosine is compared with every rival by the same tests as in the [claim \
 ledger](claim-ledger.md). A sign is decided by a test at 5 %. A reading *flips* an order if both signs \

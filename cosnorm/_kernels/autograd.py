@@ -5,7 +5,7 @@ A kernel is a NamedTuple of options with four methods:
 - ``prepare(input, weight, saved, eager, shifted)`` gives ``(x, w)``, all that the products need of both
   arguments. ``saved`` holds the reciprocal lengths of both from the forward pass, and perhaps their means;
   None computes them again. ``eager`` allows looking at numbers to save work.
-- ``cosines(x, w, shape)`` gives the cosines, which rounding may take out of [-1, 1] by a hair.
+- ``cosines(x, w, shape)`` gives the cosines, which rounding error may move slightly outside [-1, 1].
 - ``gradients(needed, grad, cosine, x, w, shape)`` gives the gradients of input and weight.
 - ``tangent(input, weight, tangents)`` gives the forward derivative.
 """

@@ -399,7 +399,7 @@ class _ReportingRunner(Runner):
 
     def start(self, index: int) -> bool:
         del index
-        return True  # no lock is needed: Ray gives a run to one worker at a time
+        return True  # no lock is needed: Ray gives each run to one worker at a time
 
     def epoch(self, index: int, replica: Replica, curves: Curves) -> None:
         del replica

@@ -95,7 +95,7 @@ class Shelf:
         return self._listed[key]
 
     def seeds(self, place: Place) -> set[int]:
-        """Seeds for which there is a file that may serve a competitor."""
+        """Seeds for which a file exists that may serve a competitor."""
         return {
             seed
             for other in places(needed(place, 0, self.folder))

@@ -109,7 +109,7 @@ def _links(network: nn.Sequential) -> list[_Link]:
             links.append(_link(layer, between, name, module))
         layer, between = module, []
     if not links:
-        raise ValueError("ScalingWeightNorm: the network has no plain layer with another behind it")
+        raise ValueError("ScalingWeightNorm: the network has no plain layer followed by another")
     layers = [links[0].layer, *(link.following for link in links)]
     parameters = [id(parameter) for found in layers for parameter in found.parameters()]
     if len(set(parameters)) < len(parameters):
