@@ -224,6 +224,6 @@ def test_what_would_change_the_function_is_refused() -> None:
     assert "CosineLinear" in refusal(first, nn.ReLU(), CosineLinear(4, 4), nn.ReLU(), last)
     assert "nn.Flatten" in refusal(nn.Conv1d(2, 4, 1), nn.ReLU(), nn.Linear(4, 2))
     assert "share weights" in refusal(first, nn.ReLU(), first, nn.ReLU(), last)
-    assert "another behind it" in refusal(nn.ReLU(), last)
+    assert "followed by another" in refusal(nn.ReLU(), last)
     with pytest.raises(TypeError, match=re.escape("must be an nn.Sequential")):
         ScalingWeightNorm(nn.Linear(3, 2))
