@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cosnorm.experiments.sharing import Place, needed
-from cosnorm.record import Record, summarize
+from cosnorm.record import Record, summarize, write
 
 
 def make_record(
@@ -21,14 +21,17 @@ def make_record(
     scale: str = "short",
     test_examples: int = 10_000,
     dataset_sha256: str = "0" * 64,
+    experiment: str = "mnist",
+    extra: dict[str, list[Any]] | None = None,
+    provenance: dict[str, object] | None = None,
     **settings: object,
 ) -> Record:
-    """A run with this curve of test errors; it diverged if there are fewer of them than ``epochs``."""
+    """A run with this curve of test errors, and ``extra`` ones; with fewer errors than epochs it diverged."""
     epochs = len(test_error) if epochs is None else epochs
     diverged = len(test_error) + 1 if len(test_error) < epochs else None
     losses = [1.0 / (epoch + 1) for epoch in range(len(test_error))]
     return Record(
-        experiment="mnist",
+        experiment=experiment,
         scale=scale,
         technique=technique,
         seed=seed,
@@ -49,6 +52,7 @@ def make_record(
             "train_error": list(test_error),
             "test_loss": losses,
             "test_error": list(test_error),
+            **(extra or {}),
         },
         final=summarize(test_error, tail, diverged),
         cost={"seconds": 1.5, "peak_memory_bytes": 1000, "peak_memory_of": "nothing real"},
@@ -65,6 +69,7 @@ def make_record(
             "threads": 1,
             "dataset_sha256": dataset_sha256,
             "command": "none",
+            **(provenance or {}),
         },
     )
 
@@ -76,6 +81,14 @@ def repeatable(record: Record) -> dict[str, Any]:
     for part in content["provenance"].get("contributions", ()):
         del part["date"]
     return content
+
+
+def store(folder: Path, *made: Record | Iterable[Record]) -> Path:
+    """Write records, alone or in groups; returns the folder."""
+    for group in made:
+        for record in [group] if isinstance(group, Record) else group:
+            write(record, folder)
+    return folder
 
 
 def record_of(

@@ -52,6 +52,12 @@ def last_commit(root: Path = repository.ROOT) -> str:
     return "" if git("status", "--porcelain") else git("log", "-1", "--format=%H")
 
 
+def paper_records(folder: Path | None = None) -> int:
+    """How many records at the paper's length some claim reads, of a folder or of the package."""
+    found = evidence.available(folder).items()
+    return sum(count for (name, scale), count in found if scale == "paper" and claims.of(name))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the file and say what it holds."""
     parser = argparse.ArgumentParser(prog="python -m tools.rules", description=__doc__)
@@ -59,8 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     path = repository.ROOT / TARGET
     states = claims.rules() if path.exists() else ()
-    paper = sum(count for (_, scale), count in evidence.available().items() if scale == "paper")
-    states = updated(states, options.what, last_commit(), paper)
+    states = updated(states, options.what, last_commit(), paper_records())
     text = json.dumps([asdict(state) for state in states], indent=1) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
     last = states[-1]

@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from cosnorm import evidence
-from cosnorm.claims._records import LEAST, Records, gather, share, too_early
+from cosnorm.claims._records import LEAST, Records, facts, gather, share, too_early
 from cosnorm.claims.model import Comparison, Effect, Outcome, Run, Verdict
 from cosnorm.claims.text import count, ratio, spoken
 from cosnorm.evidence import statistics as stats
@@ -45,7 +45,7 @@ class Criterion:
 
     @property
     def level(self) -> float:
-        """Of the interval from which the outcome can be read."""
+        """Level of the interval from which the outcome can be read."""
         return 1 - ALPHA if self.kind in ("less", "more") else 1 - 2 * ALPHA
 
     def p(self, found: Difference) -> tuple[float, float] | None:
@@ -58,7 +58,7 @@ class Criterion:
             assert inside is not None  # as above
             assert under is not None
             return inside, min(above, under)
-        if self.level > 0.9:
+        if self.kind in ("less", "more"):
             below, above = min(1.0, 2 * below), min(1.0, 2 * above)
         return (below, above) if self.kind in ("less", "not above") else (above, below)
 
@@ -83,7 +83,7 @@ def effect_of(
     log: bool = False,
     early: str = "",
     lost: int = 0,
-    never: tuple[Outcome, str] | None = None,
+    never: tuple[Outcome | None, str] = (None, ""),
     **described: Any,
 ) -> Effect:
     """An effect from its mean: the outcome of its test, unless it came too early or runs were lost.
@@ -92,12 +92,10 @@ def effect_of(
     """
     reached, p = outcome(criterion, found)
     band, show = found.at(criterion.level), math.exp if log else float
-    missing = ""
-    if found.error == 0:
-        missing = "the seeds agree exactly, so that there is no interval"
+    missing = "the seeds agree exactly, so that there is no interval" if found.error == 0 else ""
     if lost and reached == "holds":
         reached, missing = "undecided", f"diverged runs of the favored technique: {lost}"
-    if never and reached == never[0]:
+    if reached == never[0]:
         reached, missing = "undecided", never[1]
     if early:
         reached, missing = "too early", early
@@ -117,47 +115,35 @@ def effect_of(
     )
 
 
+#: The verdict on a claim of which not all comparisons hold: that of the first outcome, after Holm's
+#: correction, that one of them has.
+_VERDICT_OF: dict[Outcome, Verdict] = {
+    "reversed": "contradicted",
+    "holds": "holds in part",
+    "too early": "too early",
+    "undecided": "undecided",
+    "untested": "untested",
+}
+
+
 def verdict(
     effects: Sequence[Effect], *, either: bool = False, identity: bool = False
 ) -> tuple[Verdict, tuple[Effect, ...]]:
     """From comparisons to a verdict, and the comparisons after Holm's correction where that decides.
 
-    ==========================================================  =================
-    comparisons                                                 verdict
-    ==========================================================  =================
-    each holds at 5 % by itself                                 ``holds``
-    after Holm's correction some is reversed                    ``contradicted``
-    some hold, none is reversed                                 ``holds in part``
-    none holds or is reversed, some came too early              ``too early``
-    no interval settles anything                                ``undecided``
-    all untested                                                ``untested``
-    ==========================================================  =================
-
     ``either`` and ``identity`` are as in :class:`cosnorm.claims.Claim`.
 
-    Examples
-    --------
     >>> verdict([Effect("a", "holds", "", p=0.01), Effect("b", "undecided", "", p=0.4)])[0]
     'holds in part'
     """
     counted = [e for e in effects if not (either and e.failed)] or list(effects)
     if all(e.outcome == "holds" for e in counted):
         return "identity" if identity else "holds", tuple(effects)
-    tested = [e for e in counted if e.p is not None and e.outcome not in ("too early", "untested")]
-    corrected = evidence.holm([e.p for e in tested if e.p is not None])
-    changed = (
-        {id(e): _corrected(e, p) for e, p in zip(tested, corrected, strict=True)} if len(tested) > 1 else {}
-    )
-    final = tuple(changed.get(id(e), e) for e in effects)
-    outcomes = {changed.get(id(e), e).outcome for e in counted}
-    order: tuple[tuple[Outcome, Verdict], ...] = (
-        ("reversed", "contradicted"),
-        ("holds", "holds in part"),
-        ("too early", "too early"),
-        ("undecided", "undecided"),
-        ("untested", "untested"),
-    )
-    return next(found for kind, found in order if kind in outcomes), final
+    tested = {id(e): e.p for e in counted if e.p is not None and e.outcome not in ("too early", "untested")}
+    holm = dict(zip(tested, evidence.holm([*tested.values()]), strict=True)) if len(tested) > 1 else {}
+    final = tuple(_corrected(e, holm[id(e)]) if id(e) in holm else e for e in effects)
+    outcomes = {after.outcome for after, e in zip(final, effects, strict=True) if e in counted}
+    return next(found for kind, found in _VERDICT_OF.items() if kind in outcomes), final
 
 
 def _corrected(effect: Effect, p: float) -> Effect:
@@ -221,35 +207,28 @@ def contrast(
             early=too_early(gathered.groups, rivals, late),
             lost=gathered.lost.get(favored, (0, 0))[0],
             said=re.sub(r"\[(.*)\|(.*)\]", r"\2" if found.mean > 0 else r"\1", says).format(size),
-            **gathered.facts(),
+            **facts(gathered.scale, gathered.groups),
         )
 
     return Comparison(name, judge, tuple(needs))
 
 
 def errors(
-    experiment: str,
-    ours: str,
-    rival: str,
-    criterion: Criterion = LESS,
-    *,
-    favored: str = "",
-    rivals: Sequence[str] = (),
-    theirs: str = "",
+    experiment: str, ours: str, rival: str, criterion: Criterion = LESS, *, theirs: str = ""
 ) -> Comparison:
     """Errors of one competitor minus those of another, of another experiment if ``theirs`` names one.
 
-    By default the claim is that the first makes fewer: it is favored, and the other must have learned.
+    The one that the criterion wants to make fewer is favored, and the other one must have learned; where they
+    are to be equivalent, both must.
     """
-    if criterion == LESS:
-        favored, rivals = favored or ours, rivals or (rival,)
+    favored, other = (rival, ours) if criterion.kind in ("more", "not below") else (ours, rival)
     return contrast(
         f"{ours} \u2212 {rival}, {experiment}",
         "errors",
         (Run(experiment, ours), Run(theirs or experiment, rival)),
         criterion=criterion,
         favored=favored,
-        rivals=rivals,
+        rivals=(ours, rival) if criterion.kind == "within" else (other,),
         says=f"{spoken(ours)} makes {{}} [fewer|more] errors than {spoken(rival)}",
     )
 
@@ -275,28 +254,29 @@ def speed(
         if stats.untrained(theirs):
             why = f"{rival.technique} stayed near guessing: nothing is shown by being faster"
             return Effect(name, "untested", "times", missing=why, failed=True)
-        target = _goal(goal, theirs, mine)
+        if goal == "best":
+            target = fmean(map(stats.fewest_errors, theirs))
+        else:
+            target = max(fmean(map(score, group)) for group in (theirs, mine)) if goal == "scores" else goal
         slow = [stats.arrival(r, stats.fewest_errors(r) if goal == "best" else target) for r in theirs]
         fast = [stats.arrival(r, target) for r in mine]
         criterion, found = Criterion("more", math.log(factor)), _mean_log(slow, fast)
         early = too_early(gathered.groups, (rival.technique,)) if goal == "best" else ""
         missed = [sum(not one.reached for one in side) for side in (fast, slow)]
-        never: tuple[Outcome, str] | None = None
+        why = f"runs of {(ours if missed[0] else rival).technique} never made {count(target)} errors"
+        never: tuple[Outcome | None, str] = (None, "")
         if all(missed):
             neither = f"neither network always got to {count(target)} errors"
             never = outcome(criterion, found)[0], neither
             if min(map(share, (*theirs, *mine))) < 0.99:
                 early = early or neither
         elif missed[0]:
-            never = "holds", _never(missed[0], fast, ours, target)
+            never = "holds", f"{missed[0]} of {len(fast)} {why}"
         elif missed[1]:
-            never = "reversed", _never(missed[1], slow, rival, target)
+            never = "reversed", f"{missed[1]} of {len(slow)} {why}"
         times = math.exp(found.mean)
         fewer = f"{'at least ' if missed[1] else ''}{ratio(times)} times fewer" if times >= 1 else "no fewer"
-        said = (
-            f"{spoken(ours.technique)} gets to {count(target)} errors in {fewer} steps than "
-            f"{spoken(rival.technique)}"
-        )
+        arrived = f"{spoken(ours.technique)} gets to {count(target)} errors"
         return effect_of(
             name,
             "times",
@@ -305,27 +285,15 @@ def speed(
             log=True,
             early=early,
             never=never,
-            said="" if missed[0] else said,
-            **gathered.facts(),
+            said="" if missed[0] else f"{arrived} in {fewer} steps than {spoken(rival.technique)}",
+            **facts(gathered.scale, gathered.groups),
         )
 
     return Comparison(name, judge, (rival, ours))
 
 
-def _goal(goal: float | str, theirs: Sequence[Record], ours: Sequence[Record]) -> float:
-    if goal == "best":
-        return fmean(map(stats.fewest_errors, theirs))
-    if goal == "scores":
-        return max(fmean(map(score, group)) for group in (theirs, ours))
-    return float(goal)
-
-
-def _never(missed: int, found: Sequence[Arrival], run: Run, goal: float) -> str:
-    return f"{missed} of {len(found)} runs of {run.technique} never made {count(goal)} errors"
-
-
 def _mean_log(*sides: Sequence[Arrival]) -> Difference:
-    """The mean logarithm of the steps, less that of a second group."""
+    # The mean logarithm of the steps, minus that of a second group if there is one.
     logs = [{k: one.log for k, one in enumerate(side)} for side in sides]
     read_off = [{k: one.log_variance for k, one in enumerate(side)} for side in sides]
     return stats.contrast(logs, (1.0, -1.0)[: len(sides)], noise=read_off)
@@ -351,10 +319,10 @@ def steps_below(name: str, need: Run, goal: float, bound: float) -> Comparison:
             mean,
             log=True,
             early=f"{why}, and they are shorter than {bound:,.0f} steps" if short else "",
-            never=("holds", why) if never else None,
+            never=("holds" if never else None, why),
             said=f"{spoken(need.technique)} gets to {count(goal)} errors in "
             f"{'more than ' if never else ''}{math.exp(mean.mean):,.0f} steps",
-            **gathered.facts(),
+            **facts(gathered.scale, gathered.groups),
         )
 
     return Comparison(name, judge, (need,))
@@ -373,21 +341,22 @@ def every_run_below(
         (group,) = gathered.groups
         worst = max(map(measure, group), default=None)
         above = [r for r in group if measure(r) >= bound(r)]
-        early = not diverged and any(share(r) < 0.99 for r in above)
+        found: Outcome = "reversed" if above or diverged else "holds"
         missing = f"{diverged} of {runs} runs diverged" if diverged else ""
-        if early:
+        if not diverged and any(share(r) < 0.99 for r in above):
+            found = "too early"
             missing = f"{len(above)} of {runs} runs are not below the bound yet, and shorter than the paper's"
         said = f"the worst run of {spoken(need.technique)} makes {count(worst or 0)} {unit}"
         return Effect(
             name=name,
-            outcome="too early" if early else "reversed" if above or diverged else "holds",
+            outcome=found,
             unit=f"{unit} in the worst of {runs} runs",
             estimate=worst,
             counts=(runs,),
             signed=False,
             missing=missing,
             said=f"{said}, where the bound is {count(bound(group[0]))}" if group else "",
-            **gathered.facts(),
+            **facts(gathered.scale, gathered.groups),
         )
 
     return Comparison(name, judge, (need,))

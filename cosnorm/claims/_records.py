@@ -47,8 +47,6 @@ _SHARED = ("dataset", "sizes", "epochs", "tail", "train_examples", "test_example
 def commands(runs: Sequence[Run], scale: str) -> list[str]:
     """What makes the records of these competitors, one command per experiment.
 
-    Examples
-    --------
     >>> commands([Run("mnist", "weight"), Run("mnist", "max_norm")], "short")
     ['cosnorm run mnist --norm weight,max_norm --scale short']
     """
@@ -108,7 +106,7 @@ class Records:
 
 
 def facts(scale: str, groups: Sequence[Sequence[Record]]) -> dict[str, Any]:
-    """What an effect says of its records."""
+    """The fields of an effect that describe its records."""
     runs = [r for group in groups for r in group]
     return {
         "scale": scale,
@@ -130,10 +128,6 @@ class Gathered:
     lost: dict[str, tuple[int, int]]
     missing: str
 
-    def facts(self) -> dict[str, Any]:
-        """What an effect says of these runs."""
-        return facts(self.scale, self.groups)
-
     def without(self, name: str, unit: str, favored: str = "", rivals: Sequence[str] = ()) -> Effect:
         """An effect without figures: untested, or lost if the favored competitor alone always diverged."""
         gone = {technique for technique, (diverged, runs) in self.lost.items() if runs and diverged == runs}
@@ -146,32 +140,28 @@ class Gathered:
 def gather(records: Records, needs: Sequence[Run], least: int = LEAST) -> Gathered:
     """The finished runs of all competitors at their best common scale."""
     scale = records.scale(needs, least if least < LEAST else SEEDS)
-    runs = [records.runs(need, scale) for need in needs]
-    groups = tuple(tuple(r for r in found if not r.diverged) for found in runs)
-    lost = {
-        need.technique: (len(found) - len(group), len(found))
-        for need, found, group in zip(needs, runs, groups, strict=True)
-    }
-    absent = [need for need, found in zip(needs, runs, strict=True) if not found]
+    groups, lost, absent, few = [], {}, [], []
+    for need in needs:
+        runs = records.runs(need, scale)
+        group = tuple(r for r in runs if not r.diverged)
+        groups.append(group)
+        lost[need.technique] = (len(runs) - len(group), len(runs))
+        if not runs:
+            absent.append(need)
+        elif not group:
+            few.append(f"every run of {need.technique} diverged in {need.experiment}")
+        elif len(group) < least:
+            found = f"finished runs of {need.technique} in {need.experiment}: {len(group)}"
+            few.append(f"{found}, and at least {least} are needed")
     if absent:
-        missing = f"no runs yet: {quoted(commands(absent, scale))}"
-    else:
-        check_shared([group[0] for group in groups if group])
-        few = (_too_few(need, len(group), least) for need, group in zip(needs, groups, strict=True))
-        missing = next(filter(None, few), "")
-    return Gathered(scale, groups, lost, missing)
+        return Gathered(scale, tuple(groups), lost, f"no runs yet: {quoted(commands(absent, scale))}")
+    check_shared([group[0] for group in groups if group])
+    return Gathered(scale, tuple(groups), lost, few[0] if few else "")
 
 
 def quoted(lines: Sequence[str]) -> str:
-    """Commands as Markdown, in a row."""
+    """Commands as Markdown, separated by commas."""
     return ", ".join(f"`{line}`" for line in lines)
-
-
-def _too_few(need: Run, n: int, least: int) -> str:
-    if not n:
-        return f"every run of {need.technique} diverged in {need.experiment}"
-    found = f"finished runs of {need.technique} in {need.experiment}: {n}"
-    return f"{found}, and at least {least} are needed" if n < least else ""
 
 
 def check_shared(records: Sequence[Record]) -> None:
@@ -199,7 +189,7 @@ def full_epochs(record: Record) -> int:
     """Epochs of the paper's own run of this network."""
     experiment = experiments.get(record.experiment)
     technique = experiment.techniques.get(record.technique)
-    steps = technique.full_steps if technique else None
+    steps = technique and technique.full_steps
     return round(steps / steps_of_epoch(record)) if steps else experiment.full_epochs
 
 
@@ -213,8 +203,7 @@ def length(runs: Sequence[Record]) -> str:
     found: dict[str, dict[str, None]] = {}
     for r in runs:
         done, full = r.settings["epochs"], full_epochs(r)
-        said = f"{done} of {full}" if done < full else f"{done}"
-        found.setdefault(data(r.experiment), {})[said] = None
+        found.setdefault(data(r.experiment), {})[f"{done} of {full}" if done < full else f"{done}"] = None
     return " and ".join(f"{' or '.join(said)} epochs on {kind}" for kind, said in found.items())
 
 

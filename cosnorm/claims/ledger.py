@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,29 +35,17 @@ RULES = (
 
 @dataclass(frozen=True)
 class Rules:
-    """One state of the rules.
+    """One state of the rules."""
 
-    Attributes
-    ----------
-    sha256
-        Of their source: :func:`rules_digest`.
-    date, commit
-        When they were written down, and the commit that holds them; empty until there is one.
-    records
-        How many records at the paper's length there were by then.
-    what
-        What was changed, and why.
-    """
-
-    sha256: str
+    sha256: str  #: of their source: :func:`rules_digest`
     date: str
-    commit: str
-    records: int
-    what: str
+    commit: str  #: that holds them; empty until there is one
+    records: int  #: number of records at the paper's length that claims read, by then
+    what: str  #: was changed, and why
 
 
 def rules_digest() -> str:
-    """SHA-256 over the files of ``RULES``."""
+    """SHA-256 of the files in which the rules are written down."""
     total = hashlib.sha256()
     for name in RULES:
         total.update(f"{name}\n".encode() + (_HERE.parent / name).read_bytes().replace(b"\r\n", b"\n"))
@@ -66,32 +55,22 @@ def rules_digest() -> str:
 def rules() -> tuple[Rules, ...]:
     """Every state of the rules since they were first fixed, the present one last.
 
-    ``python -m tools.rules`` writes them into a file beside this module: an installed package has no history.
+    ``python -m tools.rules`` writes them into ``rules.json``: an installed package has no history.
     """
     return tuple(Rules(**state) for state in json.loads((_HERE / "rules.json").read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, repr=False)
 class Ledger(Sequence[Entry]):
-    """Entries in the order of their claims; prints as text, and shows as a table in a notebook.
-
-    Attributes
-    ----------
-    rows
-        The entries.
-    first
-        Date of the first record at the paper's length that was read for them; empty if there is none.
-    """
+    """Entries in the order of their claims; prints as text, and shows as a table in a notebook."""
 
     rows: tuple[Entry, ...]
-    first: str = ""
+    first: str = ""  #: date of the first record at the paper's length among those read; empty for none
 
     def __getitem__(self, index):  # type: ignore[override]
-        """An entry by its place."""
         return self.rows[index]
 
     def __len__(self) -> int:
-        """Number of entries."""
         return len(self.rows)
 
     def count(self, value: str) -> int:  # type: ignore[override]
@@ -109,30 +88,27 @@ class Ledger(Sequence[Entry]):
         if not self.rows:
             return "The ledger has no claim here."
         if len(self.rows) == 1:
-            (only,) = self.rows
-            return f"Claim {only.claim.key}: {only.verdict}."
+            return f"Claim {self.rows[0].claim.key}: {self.rows[0].verdict}."
         counts = {v: self.count(v) for v in VERDICTS if self.count(v) and v != "identity"}
-        found = text.listed(f"{count} {_said(v, count)}" for v, count in counts.items()) if counts else ""
         exact = self.count("identity")
         checked = f"{text.counted(exact, 'identity', 'identities')} {'was' if exact == 1 else 'were'} checked"
-        if not found:
+        if not counts:
             return f"{checked.capitalize()}."
-        claims = text.counted(sum(counts.values()), "claim")
-        return f"Of {claims}, {found}." + (
-            f" Besides, {checked}, and not counted as findings." if exact else ""
-        )
+        found = text.listed(f"{count} {_said(v, count)}" for v, count in counts.items())
+        besides = f" Besides, {checked}, and not counted as findings." if exact else ""
+        return f"Of {text.counted(sum(counts.values()), 'claim')}, {found}.{besides}"
 
     @property
     def dates(self) -> str:
         """When the rules were fixed, and when the first record at the paper's length was made."""
         states = rules()
-        first = f"The first record at the paper's length that they judge is of {_day(self.first)}."
+        first = f"The first record at the paper's length that they judge is of {self.first[:10]}."
         if not self.first:
-            first = "No record at the paper's length exists yet."
+            first = "No record at the paper's length that they judge exists yet."
         fixed = next((state for state in reversed(states) if not state.records), states[0])
-        said = f"The rules were last written down on {_day(fixed.date)} ({_commit(fixed)}). {first}"
+        said = f"The rules were last written down on {_written(fixed)}. {first}"
         changes = "; ".join(
-            f"{_day(s.date)} ({_commit(s)}), when {text.counted(s.records, 'such record')} existed: {s.what}"
+            f"{_written(s)}, when {text.counted(s.records, 'such record')} existed: {s.what}"
             for s in states
             if s.records
         )
@@ -155,7 +131,6 @@ class Ledger(Sequence[Entry]):
         ]
 
     def __str__(self) -> str:
-        """One claim per paragraph, the summary before."""
         lines = [f"{title}: {found}; {main}" for title, found, main in self.cells()]
         return "\n".join([self.summary, *lines])
 
@@ -195,14 +170,7 @@ def ledger(folder: Path | str | None = None, *, chapter: int | None = None) -> L
 
 
 def entry(key: int | str, folder: Path | str | None = None) -> Entry:
-    """Judge one claim.
-
-    Parameters
-    ----------
-    key
-        Its number, such as ``1``; for a claim of two parts with the part, ``"3a"``.
-    folder
-        As for :func:`ledger`.
+    """Judge one claim by its number, such as ``1``; for a claim of two parts with the part, ``"3a"``.
 
     Examples
     --------
@@ -231,18 +199,8 @@ def of(experiment: str) -> tuple[str, ...]:
 def best_scale(experiment: str, folder: Path | str | None = None) -> str | None:
     """The scale at which a chapter should show an experiment.
 
-    Parameters
-    ----------
-    experiment
-        Its name.
-    folder
-        A records folder; ``None`` for the records that come with the package.
-
-    Returns
-    -------
-    str or None
-        ``"paper"`` if every competitor with figures in the paper (every competitor, where it has none) has
-        at least three seeds there; else ``"short"`` if there is any record, or else ``None``.
+    It is ``"paper"`` if every competitor with figures in the paper (every competitor, where it has none) has
+    at least three seeds there; else ``"short"`` if there is any record, or else ``None``.
 
     Examples
     --------
@@ -272,11 +230,10 @@ def _judge(claim: Claim, records: Records) -> Entry:
 
 
 def _counted(effects: Sequence[Effect]) -> str:
-    """How many comparisons met which outcome, in a sentence; nothing to say of a single one."""
     if len(effects) == 1:
         return ""
-    counts = {kind: sum(e.outcome == kind for e in effects) for kind in OUTCOMES}
-    parts = [f"{n} {_said(kind, n)}" for kind, n in counts.items() if n]
+    counts = Counter(effect.outcome for effect in effects)
+    parts = [f"{counts[kind]} {_said(kind, counts[kind])}" for kind in OUTCOMES if counts[kind]]
     if len(parts) == 1:
         every = "Both" if len(effects) == 2 else f"All {len(effects)}"
         return f"{every} comparisons {parts[0].partition(' ')[2]}."
@@ -284,7 +241,6 @@ def _counted(effects: Sequence[Effect]) -> str:
 
 
 def _seen(effects: Sequence[Effect]) -> str:
-    """What was seen, in one sentence for each length of training."""
     by_length: dict[str, list[str]] = {}
     for effect in effects:
         if effect.said:
@@ -321,9 +277,9 @@ def _missing(claim: Claim, records: Records) -> str:
     lacking: dict[str, list[Run]] = {}
     count = 0
     for run in claim.needs:
-        scale, known = _PLANNED.get(run.experiment, SCALES[0]), experiments.registry().get(run.experiment)
-        wanted = known.scales[scale].seeds if known and scale in known.scales else 1
-        short = wanted - len({r.seed for r in records.runs(run, scale)})
+        scale = _PLANNED.get(run.experiment, SCALES[0])
+        seeds = experiments.get(run.experiment).scales[scale].seeds
+        short = seeds - len({r.seed for r in records.runs(run, scale)})
         if short > 0:
             lacking.setdefault(scale, []).append(run)
             count += short
@@ -334,15 +290,11 @@ def _missing(claim: Claim, records: Records) -> str:
 
 
 def _said(outcome: str, n: int) -> str:
-    """What so many claims or comparisons do: "hold in part", "are untested"."""
+    # What so many claims or comparisons do: "hold in part", "are untested".
     if outcome.startswith("holds"):
         return outcome if n == 1 else outcome.replace("holds", "hold")
     return f"{'is' if n == 1 else 'are'} {outcome}"
 
 
-def _day(date: str) -> str:
-    return date[:10] or "an unknown day"
-
-
-def _commit(state: Rules) -> str:
-    return f"commit {state.commit[:7]}" if state.commit else "not yet committed"
+def _written(state: Rules) -> str:
+    return f"{state.date[:10]} ({f'commit {state.commit[:7]}' if state.commit else 'not yet committed'})"

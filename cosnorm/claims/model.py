@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cosnorm.claims import text
@@ -32,33 +33,8 @@ class Run:
 class Effect:
     """One comparison of a claim and what became of it.
 
-    Attributes
-    ----------
-    name, outcome
-        What is compared, in words, and one of :data:`OUTCOMES`.
-    unit, estimate, low, high
-        Mean over seeds and the ends of its interval; ``None`` where there is none.
-    counts
-        Number of pairs, or of the runs in each group; of values where the effect is computed, of rounds where
-        it is timed.
-    level
-        Probability of the interval: 95 %, or 90 % where a margin is tested from one side or from two.
-    p, holm
-        p-value of the test that belongs to the criterion, and after Holm's correction over the claim where
-        that decides; ``None`` where nothing is decided by chance.
-    signed
-        Whether the estimate is a difference, written with its sign.
-    scale, length
-        Of the records: ``"paper"`` or ``"short"``, and in words after how much training; else ``"computed"``
-        or ``"measured"``, or empty.
-    records, devices
-        Names of the records that were used, and what they were made on.
-    missing
-        Why it is untested or too early; else what a reader should know, or empty.
-    said
-        A clause that states what was seen, or empty.
-    failed
-        Whether it is untested because the network to be beaten never learned.
+    The mean over seeds and its interval are ``None`` where there are none, and so are the p-values where
+    nothing is decided by chance.
     """
 
     name: str
@@ -67,18 +43,18 @@ class Effect:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    counts: tuple[int, ...] = ()
-    level: float | None = None
-    p: float | None = None
-    holm: float | None = None
-    signed: bool = True
-    scale: str = ""
-    length: str = ""
+    counts: tuple[int, ...] = ()  #: numbers of pairs, of runs by group, of computed values, or of rounds
+    level: float | None = None  #: of the interval: 0.95, or 0.9 where a margin is tested
+    p: float | None = None  #: of the test that belongs to the criterion
+    holm: float | None = None  #: after Holm's correction over the claim, where that decides
+    signed: bool = True  #: whether the estimate is a difference, written with its sign
+    scale: str = ""  #: ``"paper"``, ``"short"``, ``"computed"``, ``"measured"`` or empty
+    length: str = ""  #: of the training, in words
     records: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    missing: str = ""
-    said: str = ""
-    failed: bool = False
+    missing: str = ""  #: why it is untested or too early; else what a reader should know
+    said: str = ""  #: a clause that states what was seen
+    failed: bool = False  #: whether it is untested because the network to be beaten never learned
 
     @property
     def words(self) -> str:
@@ -91,12 +67,12 @@ class Effect:
         """
         if self.estimate is None:
             return self.missing or "untested"
-        value = self._number(self.estimate)
+        write = partial(text.of_unit(self.unit), signed=self.signed)
         between = ""
         if self.low is not None and self.high is not None:
-            ends = " to ".join(map(self._number, (self.low, self.high)))
-            between = f" ({100 * (self.level or 0.95):.0f} % CI {ends})"
-        return f"{value} {self.unit}{between}, n = {self.n}"
+            percent = 100 * (self.level or 0.95)
+            between = f" ({percent:.0f} % CI {write(self.low)} to {write(self.high)})"
+        return f"{write(self.estimate)} {self.unit}{between}, n = {self.n}"
 
     @property
     def test(self) -> str:
@@ -109,9 +85,6 @@ class Effect:
     def n(self) -> str:
         """The counts in words: one number where the groups are of one size."""
         return text.listed(f"{count:,}" for count in dict.fromkeys(self.counts)) if self.counts else "0"
-
-    def _number(self, value: float) -> str:
-        return text.of_unit(self.unit)(value, signed=self.signed)
 
 
 @dataclass(frozen=True)
@@ -127,49 +100,26 @@ class Comparison:
 class Claim:
     """A statement of the paper or of the related work, and the rule by which it is judged.
 
-    Attributes
-    ----------
-    number, part
-        From 1 to 29; a claim that says two things has the parts ``"a"`` and ``"b"``.
-    title, statement, source
-        In a few words, in a sentence, and where it stands.
-    rule, comparisons
-        Statistic, threshold and test, in words and as code.
-    chapters
-        Of the book that treat it, the main one first.
-    paper
-        Its figures at the source, in words; empty where there are none.
-    remark
-        From the effects, what a reader should know beside the verdict.
-    either
-        Whether the comparisons are readings of one statement: those in which the network to be beaten never
-        learned do not count.
-    identity
-        Whether it is true by construction and only checked.
+    A claim that says two things has the parts ``"a"`` and ``"b"``, each with its own verdict.
     """
 
     number: int
     title: str
     statement: str
     source: str
-    rule: str
-    comparisons: tuple[Comparison, ...]
-    chapters: tuple[int, ...]
-    paper: str = ""
-    remark: Callable[[Records, Sequence[Effect]], str] = field(default=lambda records, effects: "")
+    rule: str  #: statistic, threshold and test, in words
+    comparisons: tuple[Comparison, ...]  #: the same as code
+    chapters: tuple[int, ...]  #: of the book that treat it, the main one first
+    paper: str = ""  #: its figures at the source, in words
+    remark: Callable[[Records, Sequence[Effect]], str] = lambda records, effects: ""  #: follows the verdict
     part: str = ""
-    either: bool = False
-    identity: bool = False
+    either: bool = False  #: whether comparisons in which the network to be beaten never learned are left out
+    identity: bool = False  #: whether it is true by construction and only checked
 
     @property
     def key(self) -> str:
         """What it is called: ``"1"``, or ``"3a"``."""
         return f"{self.number}{self.part}"
-
-    @property
-    def chapter(self) -> int:
-        """The main chapter that treats it."""
-        return self.chapters[0]
 
     @property
     def needs(self) -> tuple[Run, ...]:
@@ -184,29 +134,15 @@ class Claim:
 
 @dataclass(frozen=True, repr=False)
 class Entry:
-    """A claim and what became of it.
-
-    Attributes
-    ----------
-    claim, verdict
-        As declared, and one of :data:`VERDICTS`.
-    effects
-        One for each comparison of the claim, in their order.
-    note, seen
-        How the verdict came about, and what was seen, in one sentence.
-    shared
-        By the key of another claim, how many of the runs behind this one decide that one too.
-    missing
-        Which runs at the paper's length a final verdict still lacks, and what makes them; empty if none.
-    """
+    """A claim and what became of it, with one effect for each of its comparisons."""
 
     claim: Claim
     verdict: Verdict
     effects: tuple[Effect, ...]
-    note: str
-    seen: str
-    shared: tuple[tuple[str, int], ...] = ()
-    missing: str = ""
+    note: str  #: how the verdict came about
+    seen: str  #: what was seen, in one sentence for each length of training
+    shared: tuple[tuple[str, int], ...] = ()  #: by key of another claim, how many of its runs decide that too
+    missing: str = ""  #: which runs a final verdict still lacks, and what makes them
 
     @property
     def scale(self) -> str:
@@ -239,8 +175,7 @@ class Entry:
         if not self.shared:
             return ""
         parts = text.listed(f"{count} in claim {key}" for key, count in self.shared)
-        runs = text.counted(len(self.records), "run")
-        return f"Of its {runs}, these decide other claims too: {parts}."
+        return f"Of its {text.counted(len(self.records), 'run')}, these decide other claims too: {parts}."
 
     @property
     def anchor(self) -> str:
@@ -248,7 +183,6 @@ class Entry:
         return f"claim-{self.claim.number:02d}{self.claim.part}"
 
     def __str__(self) -> str:
-        """Everything about it, as text."""
         claim = self.claim
         lines = [f"Claim {claim.key}. {claim.title}: {self.verdict}", "", claim.statement]
         lines += [f"Source: {claim.source}.", *([f"Figures there: {claim.paper}."] if claim.paper else [])]

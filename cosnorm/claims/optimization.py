@@ -30,7 +30,6 @@ TOLERANCE = 2.0
 
 
 def _faster(ours: str, rival: str) -> tuple[Comparison, ...]:
-    """The paper's threshold and ours, on plain or on distorted images."""
     goal, steps = _PRINTED[rival].minimum or math.nan, _PRINTED[ours].steps or math.nan
     factor = (_PRINTED[rival].steps or math.nan) / steps
     runs = Run("cifar10", ours), Run("cifar10", rival)
@@ -46,6 +45,11 @@ def _faster(ours: str, rival: str) -> tuple[Comparison, ...]:
 
 def _relative(name: str, rival: str, ours: str, factor: float = 1.0) -> Comparison:
     return speed(name, Run("relatives", ours), Run("relatives", rival), factor=factor)
+
+
+def _sooner_on_text(rival: str) -> Comparison:
+    runs = Run("newsgroups", "cosine"), Run("newsgroups", rival)
+    return speed(f"{rival} / cosine, steps, newsgroups", *runs, "scores")
 
 
 # -- time ----------------------------------------------------------------------------------------------
@@ -78,7 +82,6 @@ def time_ratio(case: str) -> Comparison:
 
 
 def _timed(records: Records, effects: Sequence[Effect]) -> str:
-    """What it was timed on, and what centering adds by counting sums and differences."""
     del effects
     batch, width, timed = 100, 1000, ""
     added = 4 * (batch * width + width * width) / (6 * batch * width * width)
@@ -108,16 +111,21 @@ def highest_usable(runs: Mapping[float, Record]) -> float | None:
     return max(rate for rate, found in errors.items() if found <= limit)
 
 
+def _half_of_guessing(record: Record) -> float:
+    return errors_of_guessing(record) / 2
+
+
 def rate_range(technique: str, rival: str) -> Comparison:
     """The highest usable rate of one technique divided by that of another, known to a step of the grid."""
     name = f"{technique} / {rival}, highest usable rate"
     grids = [
-        [Run("rates", key) for key in experiments.get("rates").techniques if _split(key)[0] == norm]
+        [Run("rates", key) for key in experiments.get("rates").techniques if key.startswith(f"{norm}-at-")]
         for norm in (technique, rival)
     ]
 
     def judge(records: Records) -> Effect:
-        scale = records.scale([run for run in chain(*grids) if float(_split(run.technique)[1]) in RATES])
+        usual = [run for run in chain(*grids) if float(run.technique.rpartition("-at-")[2]) in RATES]
+        scale = records.scale(usual)
         ours, theirs = (_by_seed([r for run in grid for r in records.runs(run, scale)]) for grid in grids)
         if min(len(ours), len(theirs)) < LEAST:
             return Effect(name, "untested", "times", missing=_too_few(ours, theirs))
@@ -131,7 +139,7 @@ def rate_range(technique: str, rival: str) -> Comparison:
             MORE,
             found,
             log=True,
-            never=("holds", f"the grid of {rival} ends at a usable rate") if ended[1] else None,
+            never=("holds" if ended[1] else None, f"the grid of {rival} ends at a usable rate"),
             said=f"the highest usable rate of {spoken(technique)} is {'at least ' if ended[0] else ''}"
             f"{ratio(math.exp(found.mean))} times that of {spoken(rival)}",
             **facts(scale, [used for side in (ours, theirs) for _, _, used in side.values()]),
@@ -140,13 +148,7 @@ def rate_range(technique: str, rival: str) -> Comparison:
     return Comparison(name, judge, tuple(chain(*grids)))
 
 
-def _split(competitor: str) -> tuple[str, str]:
-    """A technique and its rate."""
-    norm, _, rate = competitor.rpartition("-at-")
-    return norm, rate
-
-
-#: By seed the highest usable rate, the end of the grid and its runs.
+#: By seed, where all of RATES was run, the highest usable rate, the end of the grid and its runs.
 _Usable = Mapping[int, tuple[float, float, tuple[Record, ...]]]
 
 
@@ -157,7 +159,6 @@ def _too_few(ours: _Usable, theirs: _Usable) -> str:
 
 
 def _by_seed(runs: Sequence[Record]) -> _Usable:
-    """The seeds for which the whole of RATES was run."""
     grids: dict[int, dict[float, Record]] = {}
     for run in runs:
         grids.setdefault(run.seed, {})[run.settings["learning_rate"]] = run
@@ -200,13 +201,7 @@ CLAIMS = (
         "to a step of the grid, and the variance of a uniform logarithm over such a step is added to that "
         "between seeds. Whether a rate can be used shows in the first epochs, so no run is too early.",
         comparisons=(
-            every_run_below(
-                "cosine at rate 10",
-                "errors",
-                Run("mnist", "cosine"),
-                score,
-                lambda r: errors_of_guessing(r) / 2,
-            ),
+            every_run_below("cosine at rate 10", "errors", Run("mnist", "cosine"), score, _half_of_guessing),
             *(rate_range("cosine", rival) for rival in RIVALS),
         ),
         chapters=(12, 19),
@@ -266,15 +261,7 @@ CLAIMS = (
         "goal is fixed in advance: the larger of the two networks' own mean scores, so that both can reach "
         "it. Logarithms are averaged over seeds; arrivals as in claim 9. The claim is about the way to that "
         "error and not about the end of training, so no run is too early.",
-        comparisons=tuple(
-            speed(
-                f"{rival} / cosine, steps, newsgroups",
-                Run("newsgroups", "cosine"),
-                Run("newsgroups", rival),
-                "scores",
-            )
-            for rival in ("weight", "max_norm")
-        ),
+        comparisons=(_sooner_on_text("weight"), _sooner_on_text("max_norm")),
         chapters=(16,),
     ),
 )

@@ -102,7 +102,7 @@ def helps_neither(groups: Sequence[Sequence[Record]]) -> str:
 
 
 def _gain(experiment: str, change: str, what: str) -> Comparison:
-    """Errors that a change of the training inputs saves cosine, minus those it saves the plain network."""
+    # Errors that a change of the training inputs saves cosine, minus those that it saves the plain network.
     names = ("cosine", f"cosine-{change}", "none", f"none-{change}")
     return contrast(
         f"gain from {what}, cosine \u2212 none",

@@ -18,28 +18,12 @@ _CONDITIONS = {
     "scaled": "trained on scaled inputs",
     "biased": "with learned hidden biases",
 }
-#: The data of an experiment in words, where its name does not say it.
-_DATA = {
-    "mnist": "MNIST",
-    "noise": "MNIST",
-    "depth": "MNIST",
-    "preactivation": "MNIST",
-    "magnitude": "MNIST",
-    "relatives": "MNIST at searched rates",
-    "rates": "MNIST",
-    "newsgroups": "20 Newsgroups",
-    "fair_newsgroups": "20 Newsgroups at searched rates",
-    "cifar10": "CIFAR-10",
-    "fair_cifar10": "CIFAR-10 at searched rates",
-    "tutorial": "CIFAR-10",
-}
+_DATASETS = {"mnist": "MNIST", "newsgroups": "20 Newsgroups", "cifar10": "CIFAR-10"}
 
 
 def number(value: float, *, signed: bool = False) -> str:
     """A figure as the book writes it: one decimal, three digits below 1, powers of ten where it is tiny.
 
-    Examples
-    --------
     >>> number(-70.04, signed=True), number(0.0371), number(12345.6), number(2.2e-16), number(0.0)
     ('−70.0', '0.0371', '12,346', '2e-16', '0')
     """
@@ -56,8 +40,6 @@ def number(value: float, *, signed: bool = False) -> str:
 def count(value: float, *, signed: bool = False) -> str:
     """A mean number of errors or of steps: one decimal, none from a thousand on.
 
-    Examples
-    --------
     >>> count(-0.267, signed=True), count(8786.1), count(70.04, signed=True)
     ('−0.3', '8,786', '+70.0')
     """
@@ -72,8 +54,6 @@ def _sign(value: float, signed: bool) -> str:
 def ratio(value: float, *, signed: bool = False) -> str:
     """A factor in three digits, so that one near 1 shows on which side it lies.
 
-    Examples
-    --------
     >>> ratio(1.0837), ratio(0.994), ratio(14.0)
     ('1.08', '0.994', '14.0')
     """
@@ -82,16 +62,13 @@ def ratio(value: float, *, signed: bool = False) -> str:
 
 def of_unit(unit: str) -> Callable[..., str]:
     """How values of a unit are written."""
-    return (
-        ratio if unit == "times" else count if unit.startswith(("errors", "test errors", "steps")) else number
-    )
+    counts = ("errors", "test errors", "steps")
+    return ratio if unit == "times" else count if unit.startswith(counts) else number
 
 
 def listed(words: Iterable[str], joint: str = "and") -> str:
     """Join words as in "a, b and c".
 
-    Examples
-    --------
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
     """
@@ -102,8 +79,6 @@ def listed(words: Iterable[str], joint: str = "and") -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A number and its noun.
 
-    Examples
-    --------
     >>> counted(1, "run"), counted(2, "run"), counted(0, "entry", "entries")
     ('1 run', '2 runs', 'no entries')
     """
@@ -114,14 +89,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def spoken(competitor: str) -> str:
     """A competitor in words.
 
-    Examples
-    --------
     >>> spoken("none"), spoken("cosine-dropout"), spoken("max_norm"), spoken("cosine-3-layers")
     ('the plain network', 'cosine with dropout', 'max norm', 'cosine with 3 layers')
     """
     norm, _, condition = competitor.partition("-")
-    recipe = TECHNIQUES.get(norm)
-    label = recipe.label if recipe else norm.replace("_", " ")
+    label = TECHNIQUES[norm].label if norm in TECHNIQUES else norm.replace("_", " ")
     kind, _, variant = label.partition(", ")
     name = "the plain network" if norm == "none" else f"{kind} ({variant})" if variant else kind
     if condition.endswith("-layers"):
@@ -130,15 +102,14 @@ def spoken(competitor: str) -> str:
 
 
 def data(experiment: str) -> str:
-    """The data of an experiment in words."""
-    return _DATA.get(experiment, experiment)
+    """The data of an experiment, and whether learning rates were searched for on them."""
+    paper = experiments.get(experiment).scales["paper"]
+    return _DATASETS.get(paper.dataset, paper.dataset) + (" at searched rates" if paper.rates_from else "")
 
 
 def printed(experiment: str, techniques: Sequence[str], field: str) -> str:
     """The paper's figures of an experiment, in words, as far as it prints them.
 
-    Examples
-    --------
     >>> printed("mnist", ["cosine", "none"], "mean"), printed("cifar10", ["none", "cosine"], "steps")
     ('cosine 143.922, none 196.588', 'none 66,000, cosine <2,000')
     """

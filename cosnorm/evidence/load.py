@@ -6,33 +6,12 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from cosnorm import experiments
-from cosnorm.experiments.identity import identity
+from cosnorm.experiments.identity import identity, settings_and_key
 from cosnorm.experiments.sharing import Place, Shelf, needed, read, view
 from cosnorm.record import PACKAGE_RECORDS, Record, RecordError
 
-#: Settings that say which technique was run rather than under which conditions.
-_OF_TECHNIQUE = (
-    "norm",
-    "learning_rate",
-    "constant",
-    "constant_appended",
-    "hidden_parameters",
-    "output_layer",
-    "test_statistics",
-    "norm_settings",
-)
 #: Settings that change nothing about a run's curves of loss and error.
 OF_OBSERVING = ("observed", "error_steps")
-#: Where a record keeps a field of a replica that a competitor may have of its own; others keep their name.
-_WRITTEN_AS = {
-    "layers": ("sizes",),
-    "std": ("initial_std",),
-    "images": ("images", "inputs"),
-    "channels": ("channels", "network", "kernel_size"),
-    "observe": ("observed",),
-    "output_bias": ("output_layer",),
-    "dropout_convention": ("dropout_scaled",),
-}
 
 
 def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[Record]:
@@ -54,14 +33,6 @@ def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[
     folder
         A records folder; ``None`` reads the records that come with the package.
 
-    Raises
-    ------
-    ValueError
-        If there is no such experiment or scale.
-    RecordError
-        If there is no record, one is damaged or foreign, or some were made under other settings or from
-        other data than the rest, so that they may not be put in one table.
-
     Examples
     --------
     >>> {r.technique for r in load("mnist", "smoke")} >= {"none", "cosine"}
@@ -70,11 +41,8 @@ def load(experiment: str, scale: str, folder: Path | str | None = None) -> list[
     techniques = experiments.get(experiment).techniques
     experiments.get(experiment).scale(scale)
     shelf = Shelf(PACKAGE_RECORDS if folder is None else folder)
-    present = [
-        r
-        for place, seed in _runs(shelf, experiment, scale)
-        if (r := _present(shelf, place, seed)) is not None
-    ]
+    runs = _runs(shelf, experiment, scale)
+    present = [r for place, seed in runs if (r := _present(shelf, place, seed)) is not None]
     known = {(r.technique, r.seed) for r in present}
     own = (key for key in _own(shelf, experiment, scale) if key not in known)
     earlier = [read(Place(experiment, scale, name).path(shelf.folder, seed)) for name, seed in own]
@@ -103,9 +71,8 @@ def _runs(shelf: Shelf, experiment: str, scale: str) -> Iterator[tuple[Place, in
 
 
 def _own(shelf: Shelf, experiment: str, scale: str) -> list[tuple[str, int]]:
-    """Technique and seed of the records in the experiment's own folder."""
-    found = shelf.own(experiment, scale)
-    return [(technique, seed) for technique, seeds in found.items() for seed in sorted(seeds)]
+    own = shelf.own(experiment, scale)
+    return [(technique, seed) for technique, seeds in own.items() for seed in sorted(seeds)]
 
 
 def _present(shelf: Shelf, place: Place, seed: int) -> Record | None:
@@ -118,17 +85,13 @@ def _present(shelf: Shelf, place: Place, seed: int) -> Record | None:
 
 
 def _as_long(present: Sequence[Record], earlier: Sequence[Record]) -> list[Record]:
-    """Records of an earlier definition, with those of the present one cut to their length.
-
-    An earlier record of a technique that has present ones stays if it is of the same runs.
-    """
+    """Records of an earlier definition, with those of the present one cut to their length."""
+    # An earlier record of a technique that has present ones stays if it is of the same runs.
     alike = {r.technique: identity(r.settings, 0) for r in present}
     kept = [r for r in earlier if r.technique not in alike or identity(r.settings, 0) == alike[r.technique]]
     epochs = min((r.settings["epochs"] for r in kept), default=0)
-    views = [
-        view(r, Place(r.experiment, r.scale, r.technique), min(epochs, r.settings["epochs"])) for r in present
-    ]
-    return [*views, *kept]
+    places = [(r, Place(r.experiment, r.scale, r.technique)) for r in present]
+    return [*(view(r, place, min(epochs, r.settings["epochs"])) for r, place in places), *kept]
 
 
 def available(folder: Path | str | None = None) -> dict[tuple[str, str], int]:
@@ -156,37 +119,31 @@ def check_comparable(records: Sequence[Record]) -> None:
 
     Conditions in which the experiment lets its competitors differ need not be shared.
     """
-    first = records[0]
-    ignored = (*OF_OBSERVING, *_OF_TECHNIQUE, *_of_competitors(first.experiment))
-    of_technique: dict[str, Record] = {}
-    for other in records[1:]:
+    first, of_technique = records[0], {}
+    ignored = {*OF_OBSERVING, "norm", "learning_rate", *_of_competitors(first.experiment, first.scale)}
+    for other in records:
         if other.provenance["dataset_sha256"] != first.provenance["dataset_sha256"]:
             raise RecordError(
                 f"{other.name} was made from other data than {first.name}; they cannot be compared"
             )
-        _check_same(first, other, ignored)
-    for other in records:
-        _check_same(of_technique.setdefault(other.technique, other), other, OF_OBSERVING)
+        same = of_technique.setdefault(other.technique, other)
+        for one, names in ((first, ignored), (same, OF_OBSERVING)):
+            if found := differing(one, other, names):
+                raise RecordError(
+                    f"{other.name} and {one.name} differ in {', '.join(found)}; "
+                    "they do not belong in one table"
+                )
 
 
-def _of_competitors(experiment: str) -> set[str]:
+def _of_competitors(name: str, scale: str) -> set[str]:
     """Settings of a record in which the competitors of an experiment differ, by its declaration."""
-    declared = experiments.get(experiment)
-    fields = {name for technique in declared.techniques.values() for name in technique.settings}
-    if any(scale.lengths for scale in declared.scales.values()):
-        fields |= {"epochs", "tail"}
-    return {written for name in fields for written in _WRITTEN_AS.get(name, (name,))}
+    experiment = experiments.get(name)
+    replicas = (experiment.replica(technique, scale, 0, rate=1.0) for technique in experiment.techniques)
+    first, *others = (settings_and_key(experiment, scale, replica)[0] for replica in replicas)
+    return {key for other in others for key, value in other.items() if first.get(key) != value}
 
 
 def differing(one: Record, other: Record, ignored: Container[str]) -> list[str]:
     """The settings in which two records differ, in order."""
     names = sorted(one.settings.keys() | other.settings.keys())
     return [n for n in names if n not in ignored and one.settings.get(n) != other.settings.get(n)]
-
-
-def _check_same(first: Record, other: Record, ignored: Container[str]) -> None:
-    names = differing(first, other, ignored)
-    if names:
-        raise RecordError(
-            f"{other.name} and {first.name} differ in {', '.join(names)}; they do not belong in one table"
-        )

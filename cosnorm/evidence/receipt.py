@@ -13,28 +13,17 @@ from cosnorm.record import Record
 
 @dataclass(frozen=True)
 class Receipt:
-    """One run beside the stored runs of the same experiment, scale and technique.
+    """One run compared with the stored runs of the same experiment, scale and technique.
 
-    Attributes
-    ----------
-    record
-        The reader's run.
-    score
-        Its :func:`cosnorm.evidence.score`, a number of test errors; ``None`` if it diverged.
-    stored
-        The stored runs' scores by seed.
-    band
-        Where one further run falls with probability 95 % if it is like the stored ones (normal
-        values assumed); ``None`` for fewer than two stored runs, or stored runs that agree exactly.
-    differing
-        Settings in which the run differs from the stored ones: then no comparison is meant.
+    One further run falls into the ``band`` with probability 95 % if it is like the stored ones (normal values
+    assumed). There is none for fewer than two stored runs, or for stored runs that agree exactly.
     """
 
-    record: Record
-    score: float | None
-    stored: dict[int, float]
+    record: Record  #: the reader's run
+    score: float | None  #: its :func:`cosnorm.evidence.score`; ``None`` if it diverged
+    stored: dict[int, float]  #: scores of the stored runs, by seed
     band: Interval | None
-    differing: tuple[str, ...]
+    differing: tuple[str, ...]  #: settings in which it differs from the stored runs: then it is not compared
 
     @property
     def inside(self) -> bool | None:
@@ -63,7 +52,7 @@ class Receipt:
 
     @property
     def fingerprint(self) -> str:
-        """What may make a difference between two machines, one fact a line."""
+        """What may make a difference between two machines, one fact per line."""
         shown = (
             *("cosnorm", "commit", "torch", "numpy", "python", "system", "device_name", "threads", "cuda"),
             *("float32_matmul_precision", "dataset_sha256", "command"),
@@ -73,19 +62,13 @@ class Receipt:
         return "\n".join(f"{name}: {value}" for name, value in facts if value is not None)
 
     def __str__(self) -> str:
-        """Verdict and fingerprint, to be pasted into an issue."""
         return "\n".join([*textwrap.wrap(self.verdict, 88), "", self.fingerprint])
 
 
 def receipt(record: Record, folder: Path | str | None = None) -> Receipt:
-    """Place a run among the stored runs of the same experiment, scale and technique.
+    """Place a run, as from :func:`cosnorm.experiments.run`, among the stored runs of its kind.
 
-    Parameters
-    ----------
-    record
-        A run made here, as from :func:`cosnorm.experiments.run`.
-    folder
-        Records to compare with; ``None`` for those that come with the package.
+    They are read from ``folder``; ``None`` stands for the records that come with the package.
 
     Examples
     --------

@@ -13,7 +13,7 @@ where that helps and nothing else differs: in the experiments of :data:`PAIRED`,
 seed were made on one machine by one commit. Otherwise the groups are independent and Welch's test compares
 them. Whether pairing helps was decided once for each kind of experiment, from the variance of paired
 differences divided by that of unpaired ones in the runs at scale short (0.34 on 20 Newsgroups, 0.13 for
-scaled inputs, 0.92 on MNIST, 0.98 in the fair comparison), and never from the comparison at hand.
+scaled inputs, 0.92 on MNIST, 0.98 in the fair comparison), and never from the comparison in question.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cosnorm.record import Record
 
 #: What is measured of one finished run.
 Measure = Callable[[Record], float]
-#: What techniques are called in words, by key; one without a name goes by its key.
-Names = Mapping[str, str]
 
 #: Experiments in which pairing by seed was found to help, before any run at the paper's length.
 PAIRED = frozenset(
@@ -49,26 +47,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean or a difference of means over seeds, with all that is needed to test it.
+    """A mean or a difference of means over seeds, with all that is needed to test it."""
 
-    Attributes
-    ----------
-    mean
-        Of the values, or the first group's minus the second's; below 0 the first has less.
-    error, freedom
-        Standard error of that mean and its degrees of freedom; ``None`` with too few runs. The error is 0
-        where all seeds agree exactly.
-    counts
-        Number of pairs, or of the runs in each group.
-    paired
-        Whether values of one seed were subtracted from one another.
-    """
-
-    mean: float
-    error: float | None
-    freedom: float | None
-    counts: tuple[int, ...]
-    paired: bool
+    mean: float  #: of the values, or the first group's minus the second's
+    error: float | None  #: standard error; ``None`` with too few runs, 0 where all seeds agree exactly
+    freedom: float | None  #: degrees of freedom; ``None`` where nothing can be tested
+    counts: tuple[int, ...]  #: number of pairs, or of the runs in each group
+    paired: bool  #: whether values of one seed were subtracted from one another
 
     @property
     def n(self) -> int:
@@ -109,7 +94,7 @@ class Difference:
         return None if above is None or below is None else max(above, below)
 
     def _chance_of(self, distance: float) -> float | None:
-        """The probability of a distance this low or lower, where the expected one is 0."""
+        # The probability of this distance or a lower one, where 0 is expected.
         if not self.error or self.freedom is None:
             return None
         from scipy.stats import t
@@ -157,10 +142,7 @@ def scores(records: Sequence[Record], technique: str, measure: Measure = score) 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     r"""Student's interval for the mean of normal values: :math:`\bar v \pm t_{n-1}\, s / \sqrt n`.
 
-    Returns
-    -------
-    Interval or None
-        ``None`` for fewer than two values, and for values that are all equal: neither shows a spread.
+    ``None`` for fewer than two values, and for values that are all equal: neither shows a spread.
 
     Examples
     --------
@@ -189,12 +171,7 @@ def mean_of(values: Sequence[float]) -> Difference:
 def difference(
     records: Sequence[Record], technique: str, baseline: str = "none", measure: Measure = score
 ) -> Difference | None:
-    """A technique minus a baseline, paired by seed or by Welch as the rule of this module says.
-
-    Returns
-    -------
-    Difference or None
-        ``None`` if one of them has no finished run.
+    """A technique minus a baseline, by the rule for pairing; ``None`` if one of them has no finished run.
 
     Examples
     --------
@@ -249,8 +226,7 @@ def contrast(
     if paired:
         common = sorted(set.intersection(*map(set, groups)))
         values = [sum(c * g[seed] for c, g in zip(coefficients, groups, strict=True)) for seed in common]
-        single = contrast([dict(enumerate(values))], (1.0,))
-        return Difference(single.mean, single.error, single.freedom, single.counts, True)
+        return replace(mean_of(values), paired=True)
     counts = tuple(len(group) for group in groups)
     mean = sum(c * statistics.fmean(g.values()) for c, g in zip(coefficients, groups, strict=True))
     if min(counts) < 2:
@@ -293,16 +269,13 @@ def errors_of_guessing(record: Record) -> float:
 
 
 def untrained(runs: Sequence[Record]) -> bool:
-    """Whether the runs of a technique never learned: near guessing on average, or all of them diverged.
-
-    To make fewer errors than such runs shows nothing.
-    """
+    """Whether the runs of a technique never learned: near guessing on average, or all of them diverged."""
     left = [score(r) for r in runs if not r.diverged]
     return not left or statistics.fmean(left) >= NOT_LEARNED * errors_of_guessing(runs[0])
 
 
 def learned(records: Sequence[Record]) -> tuple[str, ...]:
-    """The techniques without a diverged run whose runs are not ``untrained``.
+    """The techniques whose runs all finished and do not stay near guessing.
 
     Examples
     --------
@@ -313,9 +286,8 @@ def learned(records: Sequence[Record]) -> tuple[str, ...]:
     runs: dict[str, list[Record]] = {}
     for r in records:
         runs.setdefault(r.technique, []).append(r)
-    return tuple(
-        name for name, found in runs.items() if not any(r.diverged for r in found) and not untrained(found)
-    )
+    whole = {name: found for name, found in runs.items() if not any(r.diverged for r in found)}
+    return tuple(name for name, found in whole.items() if not untrained(found))
 
 
 def fewest(records: Sequence[Record]) -> tuple[str, ...]:
@@ -329,16 +301,8 @@ def fewest(records: Sequence[Record]) -> tuple[str, ...]:
     return (best, *(name for name in others if not (band := bands[name]) or band.low <= 0))
 
 
-def headline(records: Sequence[Record], names: Names | None = None) -> str:
-    """Who makes the fewest test errors, in a few words fit for the title of a figure; see :func:`fewest`.
-
-    Parameters
-    ----------
-    records
-        Of one experiment at one scale.
-    names
-        What the techniques are called; without it their keys.
-    """
+def headline(records: Sequence[Record], names: Mapping[str, str] | None = None) -> str:
+    """Who makes the fewest test errors, fit for the title of a figure; ``names`` are those of techniques."""
     best = [(names or {}).get(technique, technique) for technique in fewest(records)]
     epochs, techniques = records[0].settings["epochs"], len({r.technique for r in records})
     if techniques == 1:
@@ -355,23 +319,16 @@ def headline(records: Sequence[Record], names: Names | None = None) -> str:
 
 @dataclass(frozen=True)
 class Reach:
-    """How soon the runs of a technique got down to a number of test errors.
+    """How soon the runs of a technique that did not diverge got down to a number of test errors.
 
-    Attributes
-    ----------
-    target
-        Mean over the runs of the number of errors to get down to.
-    steps
-        Mean, over the runs that did, of the steps until the first evaluation with no more errors; ``None`` if
-        no run did. It is too large by up to the distance between two evaluations.
-    n, runs
-        Runs that did, and runs that had a target. Those that diverged are not among them.
+    The steps are those until the first evaluation with no more errors: too many by up to the distance between
+    two evaluations.
     """
 
-    target: float
-    steps: float | None
-    n: int
-    runs: int
+    target: float  #: mean over the runs of the number of errors to get down to
+    steps: float | None  #: mean over the runs that got there; ``None`` for none
+    n: int  #: number of runs that got there
+    runs: int  #: number of runs that had a target
 
 
 @dataclass(frozen=True)
@@ -445,18 +402,8 @@ def lowest(records: Sequence[Record], technique: str) -> dict[int, float]:
 def reach(records: Sequence[Record], technique: str, targets: Mapping[int, float]) -> Reach | None:
     """Steps of a technique's runs until they make no more errors than their seed's target.
 
-    Parameters
-    ----------
-    records
-        Of one experiment at one scale.
-    targets
-        Numbers of test errors by seed, such as :func:`lowest` of a baseline; runs of other seeds are
-        left out.
-
-    Returns
-    -------
-    Reach or None
-        ``None`` if no run has a target.
+    The targets are numbers of test errors by seed, such as :func:`lowest` of a baseline; runs of other seeds
+    are left out. ``None`` if no run has a target.
     """
     runs = [r for r in finished(records, technique) if r.seed in targets]
     if not runs:

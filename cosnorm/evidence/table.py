@@ -9,19 +9,9 @@ from functools import partial
 from typing import Any
 
 from cosnorm import experiments
+from cosnorm.evidence import statistics as stats
 from cosnorm.evidence.load import check_comparable
-from cosnorm.evidence.statistics import (
-    Difference,
-    Interval,
-    Reach,
-    difference,
-    evaluations,
-    fewest_errors,
-    interval,
-    lowest,
-    reach,
-    score,
-)
+from cosnorm.evidence.statistics import Difference, Interval, Reach
 from cosnorm.experiments import Experiment, Printed
 from cosnorm.experiments.experiment import PRINTED_TAIL
 from cosnorm.record import Record
@@ -29,50 +19,23 @@ from cosnorm.record import Record
 
 @dataclass(frozen=True)
 class Row:
-    """One technique's results over its seeds; errors are counts of test examples.
-
-    Attributes
-    ----------
-    technique, learning_rate
-        What was run.
-    n, diverged
-        Runs that finished, and runs that diverged and enter none of the figures below.
-    mean, sd
-        Mean and standard deviation (divisor n - 1) over seeds of each run's :func:`cosnorm.evidence.score`.
-    interval
-        95 % interval of the mean; ``None`` where it has no spread to rest on.
-    within_variance
-        Mean over seeds of the variance of the test error over the last epochs: what the paper calls
-        the variance.
-    lowest, seconds
-        Means over seeds of the lowest test error of a run and of its wall time.
-    against, difference
-        The technique that this one is compared with, ``None`` if it is a baseline itself; and the difference
-        from it, paired or not by the rule of ``cosnorm.evidence.statistics``.
-    reach
-        How soon it made no more errors than the run of that technique with the same seed at its best; for
-        a baseline, when it was at its own best.
-    reach_printed
-        The same for the lowest error of that technique in the paper, where there is one on this data.
-    printed
-        The paper's figures, where it has some for this technique on this data.
-    """
+    """One technique's results over its seeds; errors are counts of test examples."""
 
     technique: str
     learning_rate: float | None
-    n: int
-    diverged: int
-    mean: float | None
-    sd: float | None
-    interval: Interval | None
-    within_variance: float | None
-    lowest: float | None
-    seconds: float
-    against: str | None
-    difference: Difference | None
-    reach: Reach | None
-    reach_printed: Reach | None
-    printed: Printed | None
+    n: int  #: number of runs that finished
+    diverged: int  #: number of runs that diverged, which enter none of the figures below
+    mean: float | None  #: over seeds, of each run's :func:`cosnorm.evidence.score`
+    sd: float | None  #: its standard deviation over seeds, divisor n - 1
+    interval: Interval | None  #: the 95 % interval of the mean; ``None`` without a spread
+    within_variance: float | None  #: mean over seeds of the variance over the last epochs, as in the paper
+    lowest: float | None  #: mean over seeds of the lowest test error of a run
+    seconds: float  #: mean over seeds of the wall time
+    against: str | None  #: the technique that it is compared with; ``None`` for a baseline
+    difference: Difference | None  #: from that technique
+    reach: Reach | None  #: to the lowest error of that technique's run with the same seed, or of its own run
+    reach_printed: Reach | None  #: to the lowest error of that technique in the paper
+    printed: Printed | None  #: the paper's figures, where it has some on this data
 
 
 #: A column of a table: its title, and its text for a row.
@@ -81,28 +44,15 @@ Column = tuple[str, Callable[[Row], str]]
 
 @dataclass(frozen=True)
 class Table(Sequence[Row]):
-    """Rows by technique; prints as text, and shows as a table in a notebook.
+    """Rows by number or by technique; prints as text, and shows as a table in a notebook."""
 
-    Attributes
-    ----------
-    rows
-        In the experiment's order.
-    caption
-        What the figures are: experiment, scale, data, epochs, devices and number of records.
-    minima, speed
-        Whether the lowest errors are shown, and the steps to the baseline's: where the paper prints such.
-    total
-        Number of test examples, if errors are also to be shown as fractions of it; else ``None``.
-    """
-
-    rows: tuple[Row, ...]
-    caption: str
-    minima: bool = False
-    speed: bool = False
-    total: int | None = None
+    rows: tuple[Row, ...]  #: in the experiment's order
+    caption: str  #: what the figures are: experiment, scale, data, epochs, devices and number of records
+    minima: bool = False  #: whether the lowest errors are shown
+    speed: bool = False  #: whether the steps to the baseline's lowest error are shown
+    total: int | None = None  #: number of test examples, if errors are also shown as fractions of it
 
     def __getitem__(self, index):  # type: ignore[override]
-        """A row by number, or by the name of its technique."""
         if isinstance(index, str):
             for row in self.rows:
                 if row.technique == index:
@@ -111,7 +61,6 @@ class Table(Sequence[Row]):
         return self.rows[index]
 
     def __len__(self) -> int:
-        """Number of techniques."""
         return len(self.rows)
 
     @property
@@ -125,9 +74,10 @@ class Table(Sequence[Row]):
         return [tuple(text(row) for _, text in columns) for row in self.rows]
 
     def _columns(self) -> list[Column]:
-        """First what answers the question: a narrow page shows no more without scrolling."""
+        # First what answers the question: a narrow page shows no more without scrolling.
         rivals = list(dict.fromkeys(row.against for row in self.rows if row.difference is not None))
         several = len(rivals) > 1
+        printed = any(row.reach_printed for row in self.rows)
         columns: list[tuple[bool, str, Callable[[Row], str]]] = [
             (True, "technique", lambda row: row.technique),
             (True, "rate", lambda row: _show(row.learning_rate, "{:g}".format)),
@@ -140,16 +90,12 @@ class Table(Sequence[Row]):
             (True, "variance within", lambda row: _show(row.within_variance, "{:.2f}".format)),
             (self.minima, "lowest", lambda row: _show(row.lowest, self._count)),
             (self.speed, "steps to baseline's lowest", lambda row: _show(row.reach, _steps)),
-            (
-                any(row.reach_printed for row in self.rows),
-                "steps to paper's",
-                lambda row: _show(row.reach_printed, _steps),
-            ),
+            (printed, "steps to paper's", lambda row: _show(row.reach_printed, _steps)),
         ]
         return [(title, text) for shown, title, text in columns if shown] + self._papers()
 
     def _papers(self) -> list[Column]:
-        """What the paper prints, in columns of which each has at least one figure."""
+        # Columns in which the paper prints no figure are left out.
         columns: list[tuple[str, str, Callable[[float], str]]] = [
             ("paper mean", "mean", self._exact),
             ("paper variance", "variance", partial(self._exact, power=2)),
@@ -172,7 +118,6 @@ class Table(Sequence[Row]):
         return f"{count} ({value / self.total**power:.4g})"
 
     def __str__(self) -> str:
-        """The table in columns of plain text, the caption below."""
         lines = [self.header, *self.cells()]
         widths = [max(len(line[k]) for line in lines) for k in range(len(self.header))]
         text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
@@ -200,12 +145,9 @@ def table(records: Sequence[Record], baseline: str | None = None) -> Table:
         raise ValueError("a table needs records of one experiment at one scale, and at least one record")
     check_comparable(records)
     experiment = experiments.get(records[0].experiment)
-    rivals = {
-        name: _rival(experiment, name, baseline) for name in dict.fromkeys(r.technique for r in records)
-    }
-    printed = experiment.printed.values()
+    techniques, printed = dict.fromkeys(r.technique for r in records), experiment.printed.values()
     return Table(
-        tuple(_row(experiment, records, technique, rival) for technique, rival in rivals.items()),
+        tuple(_row(experiment, records, name, _rival(experiment, name, baseline)) for name in techniques),
         caption(records),
         minima=any(figure.minimum is not None for figure in printed),
         speed=any(figure.steps is not None for figure in printed),
@@ -214,7 +156,6 @@ def table(records: Sequence[Record], baseline: str | None = None) -> Table:
 
 
 def _rival(experiment: Experiment, technique: str, baseline: str | None) -> str | None:
-    """The technique that one is compared with."""
     declared = experiment.techniques.get(technique)
     default = "none" if "none" in experiment.techniques else None
     rival = baseline or (declared and declared.against) or default
@@ -223,13 +164,13 @@ def _rival(experiment: Experiment, technique: str, baseline: str | None) -> str 
 
 def _row(experiment: Experiment, records: Sequence[Record], technique: str, rival: str | None) -> Row:
     runs = [r for r in records if r.technique == technique]
-    finished = [r for r in runs if not r.diverged]
-    means = [score(r) for r in finished]
+    finished = stats.finished(runs, technique)
+    means = [stats.score(r) for r in finished]
     variances = [v for r in finished if (v := r.final["test_error_variance"]) is not None]
     # The paper's counts are of its own test set; beside another they would mislead.
-    printed = experiment.printed if _same_data(experiment, runs[0]) else {}
-    target = printed[rival or technique].minimum if (rival or technique) in printed else None
-    targets = {} if target is None else {r.seed: target for r in runs}
+    printed = experiment.printed if _on_the_papers_data(experiment, runs[0]) else {}
+    goal = printed[rival or technique].minimum if (rival or technique) in printed else None
+    goals = {} if goal is None else {r.seed: goal for r in runs}
     return Row(
         technique=technique,
         learning_rate=runs[0].settings["learning_rate"],
@@ -237,20 +178,19 @@ def _row(experiment: Experiment, records: Sequence[Record], technique: str, riva
         diverged=len(runs) - len(finished),
         mean=statistics.fmean(means) if means else None,
         sd=statistics.stdev(means) if len(means) > 1 else None,
-        interval=interval(means),
+        interval=stats.interval(means),
         within_variance=statistics.fmean(variances) if variances else None,
-        lowest=statistics.fmean(map(fewest_errors, finished)) if finished else None,
+        lowest=statistics.fmean(map(stats.fewest_errors, finished)) if finished else None,
         seconds=statistics.fmean(r.cost["seconds"] for r in runs),
         against=rival,
-        difference=None if rival is None else difference(records, technique, rival),
-        reach=reach(records, technique, lowest(records, rival or technique)),
-        reach_printed=reach(records, technique, targets),
+        difference=None if rival is None else stats.difference(records, technique, rival),
+        reach=stats.reach(records, technique, stats.lowest(records, rival or technique)),
+        reach_printed=stats.reach(records, technique, goals),
         printed=printed.get(technique),
     )
 
 
-def _same_data(experiment: Experiment, run: Record) -> bool:
-    """Whether a run was judged by the paper's number of test examples."""
+def _on_the_papers_data(experiment: Experiment, run: Record) -> bool:
     return run.settings["test_examples"] == experiment.test_examples
 
 
@@ -267,20 +207,18 @@ def caption(records: Sequence[Record]) -> str:
         f"{first.settings['test_examples']}, {_scored(first)}; n seeds; "
         f"{len(records)} record{'s' if len(records) > 1 else ''} from {', '.join(devices)}."
     )
-    if _same_data(experiment, first) and experiment.printed:
+    if _on_the_papers_data(experiment, first) and experiment.printed:
         text += f" The paper's figures are of one run and {_epochs_printed(experiment)}."
     return text
 
 
 def _scored(run: Record) -> str:
-    """Over which epochs a run is scored."""
     paper = run.scale == "paper"
-    number = run.settings["tail"] if paper else evaluations(run)
+    number = run.settings["tail"] if paper else stats.evaluations(run)
     return f"{'mean' if paper else 'median'} of the last {number} epochs" if number > 1 else "last epoch"
 
 
 def _epochs_printed(experiment: Experiment) -> str:
-    """The epochs that the paper's figures were taken from, as far as it tells."""
     whole = experiment.printed_epochs
     number = "a number of epochs that it does not name" if whole is None else f"{whole} epochs"
     means = any(figure.mean is not None for figure in experiment.printed.values())
@@ -301,7 +239,6 @@ def network(sizes: Sequence[int], channels: Sequence[int] | None) -> str:
 
 
 def _show(value: Any, text: Callable[[Any], str]) -> str:
-    """The text of a figure, and a dash where it is not defined, such as the spread of a single run."""
     return "\u2013" if value is None else text(value)
 
 
@@ -310,18 +247,15 @@ def _range(value: Interval) -> str:
 
 
 def _against(row: Row, named: bool = False) -> str:
-    """The difference and its interval; with the rival's name where a table has several."""
     if row.difference is None:
         return _show(None, str)
     band = row.difference.interval
     between = "" if band is None else f" ({_range(band)})"
-    return f"{row.difference.mean:+.1f}{between}" + (
-        f" against {row.against}" if named and row.against else ""
-    )
+    rival = f" against {row.against}" if named and row.against else ""
+    return f"{row.difference.mean:+.1f}{between}{rival}"
 
 
 def _steps(value: Reach) -> str:
-    """Mean number of steps, and how many runs got there where not all did."""
     if value.steps is None:
         return f"not reached by {value.runs}"
     return f"{value.steps:,.0f}" + (f" ({value.n} of {value.runs})" if value.n < value.runs else "")

@@ -275,23 +275,25 @@ def view(found: Record, place: Place, epochs: int) -> Record:
     whole = found.settings["epochs"] == epochs
     if whole and Place(found.experiment, found.scale, found.technique) == place:
         return found
-    result = replace(found, **place._asdict(), **({} if whole else _cut(found, epochs)))
+    result = replace(found, **place._asdict(), **({} if whole else cut(found, epochs)))
     object.__setattr__(result, "stored", found.stored)
     return result
 
 
-def _cut(found: Record, epochs: int) -> dict[str, Any]:
+def cut(found: Record, epochs: int, more: int = 0) -> dict[str, Any]:
+    """The fields of a record that fewer epochs change, judged by ``more`` of them than usual."""
     diverged = found.final["diverged_epoch"]
     diverged = diverged if diverged is not None and diverged <= epochs else None
     curves = {name: curve[:epochs] for name, curve in found.curves.items()}
     before, after = (len(part["test_error"]) for part in (found.curves, curves))
+    last = min(epochs, tail(epochs) + more)
     cost = dict(found.cost)
     if after < before:
         cost["seconds"] = record.significant(found.cost["seconds"] * after / before)
         cost["seconds_of"] = f"the first {after} of {before} epochs, in proportion"
     return {
-        "settings": {**found.settings, "epochs": epochs, "tail": tail(epochs)},
+        "settings": {**found.settings, "epochs": epochs, "tail": last},
         "curves": curves,
-        "final": record.summarize(curves["test_error"], tail(epochs), diverged),
+        "final": record.summarize(curves["test_error"], last, diverged),
         "cost": cost,
     }

@@ -15,7 +15,7 @@ import numpy as np
 from cosnorm import data, evidence, experiments
 from cosnorm.claims.text import listed
 from cosnorm.experiments import costing
-from cosnorm.experiments.experiment import PRINTED_TAIL, Printed
+from cosnorm.experiments.experiment import PRINTED_TAIL
 from cosnorm.record import Record
 
 #: Epochs of the paper's MNIST runs.
@@ -24,17 +24,9 @@ _EPOCHS = 200
 _DOCUMENTS = (11_269, 7505)
 
 
-def printed_tables() -> list[Printed]:
-    """The rows of the paper's Tables 1 and 2 that print a mean, each once: two of our readings share one."""
-    rows = {**experiments.get("mnist").printed, **experiments.get("noise").printed}
-    return [row for row in dict.fromkeys(rows.values()) if row.mean is not None]
-
-
 def epochs_that_fit(means: Sequence[float], most: int = _EPOCHS) -> list[int]:
     """Numbers of epochs over which whole numbers of errors can have all of these means, to three decimals.
 
-    Examples
-    --------
     >>> epochs_that_fit([0.333], most=6)
     [3, 6]
     """
@@ -51,8 +43,6 @@ def fits_variance(mean: float, variance: float, epochs: int, divisor: int) -> bo
     Their sum of squares about the mean is T φ (1 - φ) + 2j, with φ the part of the mean behind the point
     and j a whole number.
 
-    Examples
-    --------
     >>> fits_variance(1.5, 0.333, epochs=4, divisor=3), fits_variance(1.5, 0.333, epochs=4, divisor=4)
     (True, False)
     """
@@ -64,10 +54,11 @@ def fits_variance(mean: float, variance: float, epochs: int, divisor: int) -> bo
 
 def last_epochs(folder: Path | str | None = None) -> str:
     """Which numbers of epochs fit the paper's Tables 1 and 2, and which divisor their variances."""
-    rows = printed_tables()
-    fitting = epochs_that_fit([row.mean for row in rows if row.mean is not None])
+    printed = {**experiments.get("mnist").printed, **experiments.get("noise").printed}
+    rows = dict.fromkeys((row.mean, row.variance) for row in printed.values())  # two readings share a row
+    fitting = epochs_that_fit([mean for mean, _ in rows if mean is not None])
     first = fitting[0]
-    pairs = [(row.mean, row.variance) for row in rows if row.mean is not None and row.variance is not None]
+    pairs = [(mean, variance) for mean, variance in rows if mean is not None and variance is not None]
     fits = [
         sum(fits_variance(mean, variance, first, divisor) for mean, variance in pairs)
         for divisor in (first - 1, first)
@@ -133,7 +124,7 @@ def brightness(folder: Path | str | None = None) -> str:
 
 
 def _whitened(images: np.ndarray) -> np.ndarray:
-    """Each image minus its mean, over its deviation: x -> (x - mean) / max(std, 1/sqrt(n))."""
+    # x -> (x - mean) / max(std, 1/sqrt(n)) for each image
     mean, std = images.mean((1, 2, 3), keepdims=True), images.std((1, 2, 3), keepdims=True)
     return (images - mean) / np.maximum(std, 1 / math.sqrt(images[0].size))
 
@@ -150,9 +141,8 @@ def counted_twice(folder: Path | str | None = None) -> str:
     runs = [r for r in _finished(folder, ("tutorial",)) if "test_error_first_112" in r.curves]
     for r in runs[:1]:
         once, again = r.curves["test_error"][-1], r.curves["test_error_first_112"][-1]
-        text += (
-            f" In {r.name} it is {once / images:.4f} or {(once + again) / whole:.4f} after the last epoch."
-        )
+        shares = f"{once / images:.4f} or {(once + again) / whole:.4f}"
+        text += f" In {r.name} it is {shares} after the last epoch."
     return text
 
 
@@ -170,7 +160,7 @@ def inverse_frequency(folder: Path | str | None = None) -> str:
 
 
 def words(folder: Path | str | None = None) -> str:
-    """The numbers of words that the two cuts leave, beside the paper's."""
+    """Vocabulary sizes under both readings of the smallest document frequency."""
     ours, literal = (
         experiments.get(name).scales["paper"].sizes[0] for name in ("newsgroups", "ambiguity_text_words")
     )
@@ -195,12 +185,8 @@ def neuron(folder: Path | str | None = None) -> str:
     """In how many of the recorded neurons cosine's band is the narrowest, over all stored runs."""
     runs = list(_finished(folder, ("preactivation",)))
     ours = {r.seed: _bands(r) for r in runs if r.technique == "cosine"}
-    pairs = [
-        (mine, theirs)
-        for r in runs
-        if r.technique != "cosine" and r.seed in ours
-        for mine, theirs in zip(ours[r.seed], _bands(r), strict=True)
-    ]
+    rest = [r for r in runs if r.technique != "cosine" and r.seed in ours]
+    pairs = [pair for r in rest for pair in zip(ours[r.seed], _bands(r), strict=True)]
     if not pairs:
         return "No pre-activations of cosine and of a rival are stored yet."
     narrower = sum(mine < theirs for mine, theirs in pairs)
@@ -213,13 +199,13 @@ def neuron(folder: Path | str | None = None) -> str:
 
 
 def _bands(r: Record) -> list[float]:
-    """Mean over epochs of the distance from the 15th to the 85th percentile, by neuron."""
+    # Mean over epochs of the distance from the 15th to the 85th percentile, by neuron.
     epochs = [[unit[-1] - unit[0] for unit in units] for units in r.curves["preactivation"]]
     return [statistics.fmean(widths) for widths in zip(*epochs, strict=True)]
 
 
 def _finished(folder: Path | str | None, names: Sequence[str]) -> Iterator[Record]:
-    """Finished runs of these experiments, each at its best scale."""
+    # Those of each experiment are at its best scale.
     stored = evidence.available(folder)
     for name in names:
         scale = next((scale for scale in ("paper", "short") if (name, scale) in stored), None)
@@ -228,7 +214,7 @@ def _finished(folder: Path | str | None, names: Sequence[str]) -> Iterator[Recor
 
 
 def _power(value: float) -> str:
-    """A bound that other processors meet as well: the next power of a thousandth above."""
+    # The next power of a thousandth above is a bound that other processors meet as well.
     return "0" if value == 0 else f"1e{3 * math.ceil(math.log10(value) / 3)}"
 
 

@@ -81,10 +81,7 @@ POINTS: tuple[OpenPoint, ...] = (
         key="output-bias",
         question="Does the output layer have a bias?",
         paper="The output layer is not normalized. Of its bias nothing is said.",
-        readings=(
-            _plain("learned bias", "ambiguity", *_PAIR),
-            _variant("no bias", "plain-output", _PAIR),
-        ),
+        readings=(_plain("learned bias", "ambiguity", *_PAIR), _variant("no bias", "plain-output", _PAIR)),
         reason="An unnormalized softmax layer usually has one.",
         chapter=12,
     ),
@@ -139,10 +136,7 @@ POINTS: tuple[OpenPoint, ...] = (
         "variances?",
         section="5.1.1",
         paper="They are of the last 50 epochs.",
-        readings=(
-            _plain("the last epochs", "mnist"),
-            _plain("one epoch more", "mnist", more=1),
-        ),
+        readings=(_plain("the last epochs", "mnist"), _plain("one epoch more", "mnist", more=1)),
         reason="We take 50 as written, and the divisor n - 1.",
         fact=answers.last_epochs,
         chapter=12,
@@ -196,10 +190,7 @@ POINTS: tuple[OpenPoint, ...] = (
         key="rates",
         question="What if every technique's rate is chosen in the same way, and not on the test set?",
         paper="Several rates were tried, and the best result of each technique is reported.",
-        readings=(
-            _plain("the paper's rates", "mnist"),
-            _plain("chosen on held-out images", "relatives"),
-        ),
+        readings=(_plain("the paper's rates", "mnist"), _plain("chosen on held-out images", "relatives")),
         reason="The chapters that repeat the paper's experiments take its rates. The other reading is the "
         "fair protocol of chapter 19: one grid for all, judged on training images that were held out.",
         chapter=19,

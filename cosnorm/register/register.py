@@ -22,9 +22,9 @@ from cosnorm.claims import Run
 from cosnorm.claims._judging import ALPHA, LESS, outcome
 from cosnorm.claims._records import LEAST, SCALES, SEEDS, Records, commands, quoted
 from cosnorm.evidence import Difference, Interval
-from cosnorm.evidence.statistics import compare
-from cosnorm.experiments.experiment import tail
-from cosnorm.record import Record, summarize
+from cosnorm.evidence.statistics import compare, score
+from cosnorm.experiments.identity import cut
+from cosnorm.record import Record
 
 #: Every verdict on a point, in the order in which a reader should meet them.
 VERDICTS = ("flips", "undecided", "not swept", "does not flip", "computed")
@@ -38,25 +38,15 @@ Runs = Mapping[tuple[str, str], Sequence[Record]]
 class Reading:
     """One way to read the paper, and the runs that follow it.
 
-    Attributes
-    ----------
-    label, experiment
-        A few words, fit for an axis, and whose records follow this reading; empty where none do.
-    competitors
-        By technique the competitor of that experiment. Techniques that the reading does not touch keep
-        their competitor; those that it would touch and that nobody trains so are left out.
-    share
-        The part of the epochs that is looked at, from 0 to 1: a run at a constant rate holds every shorter
-        run.
-    more
-        So many epochs more than usual are counted as the last ones.
+    Techniques that the reading does not touch keep their competitor; those that it would touch and that no
+    experiment trains in this way are left out.
     """
 
-    label: str
-    experiment: str = ""
-    competitors: Mapping[str, str] = field(default_factory=dict)
-    share: float = 1.0
-    more: int = 0
+    label: str  #: a few words, fit for an axis
+    experiment: str = ""  #: whose records follow this reading; empty where none do
+    competitors: Mapping[str, str] = field(default_factory=dict)  #: of that experiment, by technique
+    share: float = 1.0  #: of the epochs that is looked at: a run at a constant rate holds every shorter run
+    more: int = 0  #: epochs more than usual are counted as the last ones
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -71,36 +61,18 @@ class Reading:
 
 @dataclass(frozen=True)
 class OpenPoint:
-    """An entry of the ambiguity register.
+    """An entry of the ambiguity register."""
 
-    Attributes
-    ----------
-    key, question
-        Its name, lower-case words with hyphens, and what has to be decided.
-    section, paper
-        Where in the paper, such as ``"5.1"``, and what the paper says, in our words.
-    readings, reason
-        Ours first, and why we read it so.
-    fact
-        A sentence computed without a sweep, from the package or from records of other experiments.
-    settled
-        Whether that sentence answers the question, so that no sweep is needed.
-    missing
-        What would have to be run, where no experiment asks this.
-    chapter
-        Number of the chapter that says more; 0 where none does.
-    """
-
-    key: str
-    question: str
-    section: str
-    paper: str
-    readings: tuple[Reading, ...]
-    reason: str
-    fact: Fact | None = None
-    settled: bool = False
-    missing: str = ""
-    chapter: int = 0
+    key: str  #: its name, lower-case words with hyphens
+    question: str  #: what has to be decided
+    section: str  #: of the paper, such as ``"5.1"``
+    paper: str  #: what the paper says, in our words
+    readings: tuple[Reading, ...]  #: ours first
+    reason: str  #: why we read it so
+    fact: Fact | None = None  #: a sentence computed without a sweep
+    settled: bool = False  #: whether that sentence answers the question
+    missing: str = ""  #: what would have to be run, where no experiment asks this
+    chapter: int = 0  #: number of the chapter that says more; 0 where none does
 
     def __post_init__(self) -> None:
         if not self.readings:
@@ -170,7 +142,6 @@ class Gap:
     p: float | None = None
 
     def __str__(self) -> str:
-        """The difference in words, with a true minus sign."""
         if self.mean is None:
             return ("no runs to compare", "only the rival trains", "only cosine trains")[self.sign]
         low_high = self.interval and f"{self.interval.low:+.1f} to {self.interval.high:+.1f}"
@@ -192,12 +163,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """ "flips", "does not flip", or "undecided"."""
-        if not self.ours.sign or not self.other.sign:
-            return "undecided"
-        if self.ours.sign == self.other.sign:
-            return "does not flip"
-        return "flips" if self.shown else "undecided"
+        """Whether the order of the pair flips."""
+        product = self.ours.sign * self.other.sign
+        return "does not flip" if product > 0 else "flips" if product < 0 and self.shown else "undecided"
 
 
 @dataclass(frozen=True)
@@ -211,40 +179,21 @@ class Move:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the records say of an open point.
-
-    Attributes
-    ----------
-    point, verdict
-        The open point, and one of :data:`VERDICTS`.
-    scale, epochs
-        Of the records, and how many epochs of each were compared; ``None`` where there are none.
-    scores, comparisons, moves
-        Of every technique under every reading; of cosine with each rival under each other reading; of each
-        technique under each other reading.
-    total, classes
-        Numbers of test examples and of classes; ``None`` where there are no records.
-    fact
-        The point's own sentence, or an empty one.
-    devices, patterns
-        Names of the machines that trained; the records read, as patterns below the folder of records.
-    commands
-        What would train the runs that are missing.
-    """
+    """What the records say of an open point; numbers are ``None`` where there are no records."""
 
     point: OpenPoint
-    verdict: str
+    verdict: str  #: one of :data:`VERDICTS`
     scale: str | None
-    epochs: int | None
-    scores: tuple[Score, ...]
-    comparisons: tuple[Comparison, ...]
-    moves: tuple[Move, ...]
-    total: int | None
-    classes: int | None
-    fact: str
+    epochs: int | None  #: of each run that were compared
+    scores: tuple[Score, ...]  #: of every technique under every reading
+    comparisons: tuple[Comparison, ...]  #: of cosine with each rival under each other reading
+    moves: tuple[Move, ...]  #: of each technique under each other reading
+    total: int | None  #: number of test examples
+    classes: int | None  #: number of classes
+    fact: str  #: the point's own sentence, or an empty one
     devices: tuple[str, ...]
-    patterns: tuple[str, ...]
-    commands: tuple[str, ...]
+    patterns: tuple[str, ...]  #: of the records read, below the folder of records
+    commands: tuple[str, ...]  #: what would train the runs that are missing
 
     def count(self, verdict: str) -> int:
         """How many comparisons have this verdict."""
@@ -286,11 +235,6 @@ def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
     folder
         A records folder; ``None`` reads the records that come with the package.
 
-    Raises
-    ------
-    cosnorm.record.RecordError
-        If a record is damaged, or some were made under other settings than the rest.
-
     Examples
     --------
     >>> from cosnorm import register
@@ -301,13 +245,14 @@ def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
     scale, runs = _best(point, records) if point.swept else (None, {})
     everything = [r for found in runs.values() for r in found]
     comparisons = tuple(_comparisons(point, runs))
-    wanted = _few(point, runs or _runs(point, "short", records)) if point.swept else []
+    known = runs or (_runs(point, "short", records) if point.swept else runs)
+    few = [run for key, (_, run) in _trained(point).items() if len(known.get(key, ())) < LEAST]
     return Judgement(
         point=point,
         verdict=_verdict(point, comparisons),
         scale=scale,
         epochs=max((r.settings["epochs"] for r in everything), default=None),
-        scores=tuple(_scores(point, runs)),
+        scores=tuple(_score(key, found) for key, found in runs.items()),
         comparisons=comparisons,
         moves=tuple(_moves(point, runs)),
         total=everything[0].settings["test_examples"] if everything else None,
@@ -315,8 +260,13 @@ def judge(point: OpenPoint, folder: Path | str | None = None) -> Judgement:
         fact=point.fact(folder) if point.fact else "",
         devices=tuple(sorted({r.provenance["device_name"] for r in everything})),
         patterns=tuple(f"{name}/{scale}/*.json" for name in _experiments(point)) if everything else (),
-        commands=tuple(commands(wanted, scale or "short")),
+        commands=tuple(commands(few, scale or "short")) if point.swept else (),
     )
+
+
+def _score(key: tuple[str, str], runs: Sequence[Record]) -> Score:
+    finished = {r.seed: score(r) for r in _finished(runs)}
+    return Score(*key, finished, len(runs) - len(finished))
 
 
 def _verdict(point: OpenPoint, comparisons: Sequence[Comparison]) -> str:
@@ -335,25 +285,23 @@ def _verdict(point: OpenPoint, comparisons: Sequence[Comparison]) -> str:
 
 
 def _experiments(point: OpenPoint) -> tuple[str, ...]:
-    """The experiments whose records follow some reading."""
     return tuple(dict.fromkeys(reading.experiment for reading in point.readings if reading.experiment))
 
 
-def _trained(point: OpenPoint) -> list[tuple[tuple[str, str], Run]]:
-    """By label of a reading and technique the competitor that is trained so."""
-    return [
-        ((reading.label, norm), Run(reading.experiment, competitor))
+def _trained(point: OpenPoint) -> dict[tuple[str, str], tuple[Reading, Run]]:
+    return {
+        (reading.label, norm): (reading, Run(reading.experiment, competitor))
         for reading in point.readings
         for norm, competitor in reading.competitors.items()
-    ]
+    }
 
 
 def _best(point: OpenPoint, records: Records) -> tuple[str | None, Runs]:
-    """The best scale at which every run is there, else the last at which any comparison can be made."""
+    # The best scale at which every run is there, else the last at which any comparison can be made.
     best: tuple[str | None, Runs] = (None, {})
     for scale in SCALES:
         runs = _runs(point, scale, records)
-        if all(len(runs.get(key, ())) >= SEEDS for key, _ in _trained(point)):
+        if all(len(runs.get(key, ())) >= SEEDS for key in _trained(point)):
             return scale, runs
         if _comparisons(point, runs):
             best = scale, runs
@@ -361,93 +309,57 @@ def _best(point: OpenPoint, records: Records) -> tuple[str | None, Runs]:
 
 
 def _runs(point: OpenPoint, scale: str, records: Records) -> Runs:
-    """The runs of every reading and technique that there are, all cut to the same number of epochs."""
+    # All cut to the same number of epochs.
     stored = [r for name in _experiments(point) for r in records.load(name, scale)]
     shared = min((r.settings["epochs"] for r in stored), default=0)
-    found = {
-        (reading.label, norm): [
-            _cut(r, max(1, round(shared * reading.share)), reading.more)
-            for r in records.runs(Run(reading.experiment, competitor), scale)
-        ]
-        for reading in point.readings
-        for norm, competitor in reading.competitors.items()
-    }
-    return {key: runs for key, runs in found.items() if runs}
-
-
-def _cut(r: Record, epochs: int, more: int) -> Record:
-    """A run as it was after so many epochs: at a constant rate, what a shorter run would have given."""
-    lost = r.final["diverged_epoch"]
-    lost = lost if lost is not None and lost <= epochs else None
-    curves = {name: curve[:epochs] for name, curve in r.curves.items()}
-    last = min(epochs, tail(epochs) + more)
-    return replace(
-        r,
-        curves=curves,
-        settings={**r.settings, "epochs": epochs, "tail": last},
-        final=summarize(curves["test_error"], last, lost),
-    )
-
-
-def _few(point: OpenPoint, runs: Runs) -> list[Run]:
-    """The competitors with fewer than two runs: one run alone decides nothing."""
-    return [run for key, run in _trained(point) if len(runs.get(key, ())) < LEAST]
+    found = {}
+    for key, (reading, competitor) in _trained(point).items():
+        epochs = max(1, round(shared * reading.share))
+        runs = records.runs(competitor, scale)
+        if runs:
+            found[key] = [replace(r, **cut(r, epochs, reading.more)) for r in runs]
+    return found
 
 
 # -- comparisons ---------------------------------------------------------------------------------------
-
-
-def _scores(point: OpenPoint, runs: Runs) -> Iterator[Score]:
-    for (reading, norm), run in _trained(point):
-        found = runs.get((reading, norm), ())
-        if found:
-            values = evidence.scores(found, run.technique)
-            yield Score(reading, norm, values, len(found) - len(values))
 
 
 def _comparisons(point: OpenPoint, runs: Runs) -> list[Comparison]:
     found = []
     for reading in point.others:
         for rival in point.rivals:
-            sides = [
-                [runs.get((r.label, norm), ()) for norm in ("cosine", rival)] for r in (point.ours, reading)
-            ]
-            if all(group for side in sides for group in side):
-                ours, other = (_gap(*side) for side in sides)
-                found.append(Comparison(rival, reading.label, ours, other))
+            pair = (point.ours, reading)
+            ours, other = ([runs.get((r.label, norm), ()) for norm in ("cosine", rival)] for r in pair)
+            if all(ours) and all(other):
+                found.append(Comparison(rival, reading.label, _gap(*ours), _gap(*other)))
     flips = [c for c in found if c.verdict == "flips"]
     corrected = evidence.holm([max(c.ours.p or 0.0, c.other.p or 0.0) if c in flips else 1.0 for c in found])
     return [replace(c, shown=p <= ALPHA) if c in flips else c for c, p in zip(found, corrected, strict=True)]
 
 
 def _gap(cosine: Sequence[Record], rival: Sequence[Record]) -> Gap:
-    groups = [[r for r in runs if not r.diverged] for runs in (cosine, rival)]
+    groups = [_finished(cosine), _finished(rival)]
+    lost = [len(runs) - len(group) for runs, group in zip((cosine, rival), groups, strict=True)]
     if not all(groups):
-        return Gap(None, None, 0, _survivor(cosine, rival))
+        # One of the two always diverged and the other never, which counts from two runs each on.
+        clear = min(len(cosine), len(rival)) >= LEAST and not all(lost)
+        return Gap(None, None, 0, (bool(lost[0]) - bool(lost[1])) * clear)
     found = compare(groups, (1.0, -1.0))
     sign = {"holds": -1, "reversed": 1}.get(outcome(LESS, found)[0], 0)
-    # Fewer errors in the runs that finished are no merit if others were lost.
-    if any(r.diverged for r in (cosine if sign < 0 else rival)):
-        sign = 0
+    if lost[0] if sign < 0 else lost[1]:
+        sign = 0  # fewer errors in the runs that finished are no merit if others were lost
     return Gap(found.mean, found.interval, found.n, sign, found.p)
 
 
-def _survivor(cosine: Sequence[Record], rival: Sequence[Record]) -> int:
-    """-1 or 1 where one of the two always diverged and the other never, from two runs each on."""
-    lost = [[r.diverged for r in runs] for runs in (cosine, rival)]
-    if min(map(len, lost)) < LEAST:
-        return 0
-    return 0 if all(map(any, lost)) else all(lost[0]) - all(lost[1])
-
-
 def _moves(point: OpenPoint, runs: Runs) -> Iterator[Move]:
-    """Every technique that a reading trains otherwise, against itself as we read it."""
     for reading in point.others:
         for norm in reading.competitors:
-            sides = [(r.experiment, r.competitors.get(norm), r.share, r.more) for r in (reading, point.ours)]
-            groups = [
-                [run for run in runs.get((r.label, norm), ()) if not run.diverged]
-                for r in (reading, point.ours)
-            ]
-            if sides[0] != sides[1] and all(groups):
+            pair = (reading, point.ours)
+            same = len({(r.experiment, r.competitors.get(norm), r.share, r.more) for r in pair}) == 1
+            groups = [_finished(runs.get((r.label, norm), ())) for r in pair]
+            if not same and all(groups):
                 yield Move(norm, reading.label, compare(groups, (1.0, -1.0)))
+
+
+def _finished(runs: Sequence[Record]) -> list[Record]:
+    return [r for r in runs if not r.diverged]

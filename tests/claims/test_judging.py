@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from synthetic import store
 
 from cosnorm import claims
 from cosnorm.claims import Effect
@@ -20,7 +21,7 @@ from cosnorm.claims._records import Records, moves, share, too_early
 from cosnorm.evidence.statistics import mean_of
 from cosnorm.record import RecordError
 
-from .made import made, put, settled
+from .made import made, settled
 
 LOW, HIGH = (100, 103, 101), (200, 205, 199)
 FALLING = [500, 400, 350, 300, 250, 220]
@@ -170,7 +171,7 @@ def test_levels_are_95_from_two_sides_and_90_for_margins() -> None:
 
 
 def test_seeds_that_agree_exactly_have_no_interval_and_say_so(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", [100] * 3), settled("mnist", "none", [150] * 3))
+    store(tmp_path, settled("mnist", "cosine", [100] * 3), settled("mnist", "none", [150] * 3))
     effect = claims.entry(1, tmp_path).effects[0]
     assert (effect.outcome, effect.estimate, effect.p, effect.low) == ("undecided", -50, None, None)
     assert "agree exactly" in effect.missing
@@ -249,8 +250,8 @@ def test_runs_at_rest_are_judged_at_any_length_except_about_the_end_of_training(
 
 
 def test_too_early_keeps_the_numbers_and_drops_the_decision(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW))
-    put(tmp_path, [made("mnist", "none", s, [e + 3 * s for e in FALLING]) for s in range(3)])
+    store(tmp_path, settled("mnist", "cosine", LOW))
+    store(tmp_path, [made("mnist", "none", s, [e + 3 * s for e in FALLING]) for s in range(3)])
     entry = claims.entry(27, tmp_path)
     effect = entry.effects[0]
     assert entry.verdict == "too early"
@@ -270,8 +271,8 @@ def test_a_network_near_guessing_cannot_be_beaten_in_any_claim(
 ) -> None:
     """Guessing makes 9000 errors; four fifths of them are the limit, on average."""
     for name in ("mnist", "newsgroups"):
-        put(tmp_path, settled(name, "cosine", LOW), settled(name, "none", HIGH))
-        put(tmp_path, settled(name, "weight", [errors, errors + 9, errors - 9]))
+        store(tmp_path, settled(name, "cosine", LOW), settled(name, "none", HIGH))
+        store(tmp_path, settled(name, "weight", [errors, errors + 9, errors - 9]))
     (effect,) = [
         e for e in claims.entry(key, tmp_path).effects if "weight" in e.name and "mnist" in e.name
     ] or [claims.entry(key, tmp_path).effects[0]]
@@ -286,7 +287,7 @@ def test_a_network_near_guessing_cannot_be_beaten_in_any_claim(
 
 def test_smoke_records_never_judge(tmp_path: Path) -> None:
     for rival, finals in (("cosine", LOW), ("none", HIGH)):
-        put(tmp_path, settled("mnist", rival, finals, scale="smoke"))
+        store(tmp_path, settled("mnist", rival, finals, scale="smoke"))
     assert claims.entry(27, tmp_path).verdict == "untested"
     assert claims.best_scale("mnist", tmp_path) is None
 
@@ -294,13 +295,13 @@ def test_smoke_records_never_judge(tmp_path: Path) -> None:
 def test_scales_are_never_mixed_in_a_comparison(tmp_path: Path) -> None:
     """At the paper's scale the last rival has too few seeds: that comparison, whole, falls back to short."""
     rivals = ("none", "batch", "weight", "max_norm")
-    put(tmp_path, settled("mnist", "cosine", (300, 302, 301)), *(settled("mnist", r, HIGH) for r in rivals))
-    put(
+    store(tmp_path, settled("mnist", "cosine", (300, 302, 301)), *(settled("mnist", r, HIGH) for r in rivals))
+    store(
         tmp_path,
         settled("mnist", "cosine", LOW, scale="paper"),
         settled("mnist", "none", HIGH, scale="paper"),
     )
-    put(tmp_path, settled("mnist", "max_norm", HIGH[:2], scale="paper"))
+    store(tmp_path, settled("mnist", "max_norm", HIGH[:2], scale="paper"))
     effects = {e.name: e for e in claims.entry(1, tmp_path).effects}
     assert effects["cosine \u2212 none, mnist"].scale == "paper"
     fallen = effects["cosine \u2212 max_norm, mnist"]
@@ -310,16 +311,16 @@ def test_scales_are_never_mixed_in_a_comparison(tmp_path: Path) -> None:
 
 
 def test_one_run_is_no_comparison(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH[:1]))
+    store(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH[:1]))
     effect = claims.entry(1, tmp_path).effects[0]
     assert effect.outcome == "untested"
     assert "finished runs of none in mnist: 1" in effect.missing
 
 
 def test_a_diverged_run_cannot_be_part_of_a_success(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH))
+    store(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH))
     assert claims.entry(27, tmp_path).effects[0].outcome == "holds"
-    put(tmp_path, [made("mnist", "cosine", 3, [500], epochs=6)])
+    store(tmp_path, [made("mnist", "cosine", 3, [500], epochs=6)])
     entry = claims.entry(27, tmp_path)
     assert entry.effects[0].outcome == "undecided"
     assert "diverged runs of the favored technique: 1" in entry.note
@@ -328,32 +329,32 @@ def test_a_diverged_run_cannot_be_part_of_a_success(tmp_path: Path) -> None:
 
 def test_a_technique_that_always_diverges_has_lost_and_a_rival_is_untested(tmp_path: Path) -> None:
     lost = [made("mnist", "cosine", seed, [500], epochs=6) for seed in range(3)]
-    put(tmp_path, lost, settled("mnist", "none", HIGH))
+    store(tmp_path, lost, settled("mnist", "none", HIGH))
     assert claims.entry(27, tmp_path).effects[0].outcome == "reversed"
-    put(tmp_path, settled("mnist", "cosine", LOW))
-    put(tmp_path, [made("mnist", "none", seed, [500], epochs=6) for seed in range(3)])
+    store(tmp_path, settled("mnist", "cosine", LOW))
+    store(tmp_path, [made("mnist", "none", seed, [500], epochs=6) for seed in range(3)])
     effect = claims.entry(27, tmp_path).effects[0]
     assert (effect.outcome, effect.failed) == ("untested", True)
     assert effect.missing == "every run of none diverged in mnist"
 
 
 def test_runs_of_two_experiments_must_match(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW), settled("noise", "cosine-dropout", (90, 95, 91)))
+    store(tmp_path, settled("mnist", "cosine", LOW), settled("noise", "cosine-dropout", (90, 95, 91)))
     assert claims.entry(6, tmp_path).effects[0].outcome == "holds"
-    put(tmp_path, settled("noise", "cosine-dropout", LOW, train_examples=100))
+    store(tmp_path, settled("noise", "cosine-dropout", LOW, train_examples=100))
     with pytest.raises(RecordError, match="differ in train_examples"):
         claims.entry(6, tmp_path)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW))
+    store(tmp_path, settled("mnist", "cosine", LOW))
     (tmp_path / "mnist" / "short" / "cosine-seed0.json").write_text("{")
     with pytest.raises(RecordError, match=r"cosine-seed0\.json is damaged"):
         claims.ledger(tmp_path)
 
 
 def test_an_effect_is_welchs_test_of_the_scores(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", (*HIGH, 210)))
+    store(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", (*HIGH, 210)))
     effect = claims.entry(27, tmp_path).effects[0]
     test = stats.ttest_ind(LOW, (*HIGH, 210), equal_var=False)
     assert effect.p == pytest.approx(test.pvalue)
@@ -369,7 +370,7 @@ COSINE, NONE = claims.Run("cifar10", "cosine"), claims.Run("cifar10", "none")
 def cifar(technique: str, curves: Sequence[Sequence[int]], **settings: object):
     """Runs of ten steps per epoch."""
     size = {"batch_size": 128, "train_examples": 1280, **settings}
-    return [made("cifar10", technique, seed, curve, **size) for seed, curve in enumerate(curves)]  # type: ignore[arg-type]
+    return [made("cifar10", technique, seed, curve, **size) for seed, curve in enumerate(curves)]
 
 
 def speed(folder: Path, goal, factor: float = 1.0) -> Effect:
@@ -377,8 +378,8 @@ def speed(folder: Path, goal, factor: float = 1.0) -> Effect:
 
 
 def test_a_factor_has_the_mean_and_the_error_of_logarithms(tmp_path: Path) -> None:
-    put(tmp_path, cifar("none", [[900, 800, 700, 300], [900, 800, 300, 300], [900, 800, 700, 300]]))
-    put(tmp_path, cifar("cosine", [[400, 200, 180, 150], [400, 200, 180, 150], [300, 190, 180, 150]]))
+    store(tmp_path, cifar("none", [[900, 800, 700, 300], [900, 800, 300, 300], [900, 800, 700, 300]]))
+    store(tmp_path, cifar("cosine", [[400, 200, 180, 150], [400, 200, 180, 150], [300, 190, 180, 150]]))
     effect = speed(tmp_path, 300.0)
     slow, fast = np.log([35, 25, 35]), np.array([math.log(15), math.log(15), math.log(10) - 1])
     assert effect.estimate == pytest.approx(math.exp(slow.mean() - fast.mean()))
@@ -395,30 +396,30 @@ def test_a_factor_has_the_mean_and_the_error_of_logarithms(tmp_path: Path) -> No
 
 
 def test_who_never_arrives_decides_only_against_itself(tmp_path: Path) -> None:
-    put(tmp_path, cifar("none", [[900, *[800 + s] * 99] for s in range(3)]))
-    put(tmp_path, cifar("cosine", [[*[500 + s] * 3, *[300] * 97] for s in range(3)]))
+    store(tmp_path, cifar("none", [[900, *[800 + s] * 99] for s in range(3)]))
+    store(tmp_path, cifar("cosine", [[*[500 + s] * 3, *[300] * 97] for s in range(3)]))
     assert speed(tmp_path, 300.0).outcome == "holds", "the plain network took at least a hundred epochs"
     assert "at least" in speed(tmp_path, 300.0).said
     assert speed(tmp_path, 300.0, factor=1e6).outcome == "undecided", "it may have taken any number"
-    put(tmp_path, cifar("none", [[900, *[250 + s] * 99] for s in range(3)]))
-    put(tmp_path, cifar("cosine", [[500 + s] * 100 for s in range(3)]))
+    store(tmp_path, cifar("none", [[900, *[250 + s] * 99] for s in range(3)]))
+    store(tmp_path, cifar("cosine", [[500 + s] * 100 for s in range(3)]))
     assert speed(tmp_path, 300.0).outcome == "reversed"
-    put(tmp_path, cifar("none", [[900, *[800 + s] * 99] for s in range(3)]))
+    store(tmp_path, cifar("none", [[900, *[800 + s] * 99] for s in range(3)]))
     neither = speed(tmp_path, 300.0)
     assert neither.outcome == "too early"
     assert "neither network always got" in neither.missing
 
 
 def test_the_best_of_a_baseline_that_still_falls_is_no_goal(tmp_path: Path) -> None:
-    put(tmp_path, cifar("none", [[2000 - 9 * k + s for k in range(100)] for s in range(3)]))
-    put(tmp_path, cifar("cosine", [[900] * 100] * 3))
+    store(tmp_path, cifar("none", [[2000 - 9 * k + s for k in range(100)] for s in range(3)]))
+    store(tmp_path, cifar("cosine", [[900] * 100] * 3))
     assert speed(tmp_path, "best").outcome == "too early"
-    put(tmp_path, cifar("none", [[2000, *[1000] * (30 + s), *[995] * (69 - s)] for s in range(3)]))
+    store(tmp_path, cifar("none", [[2000, *[1000] * (30 + s), *[995] * (69 - s)] for s in range(3)]))
     assert speed(tmp_path, "best").outcome == "holds"
 
 
 def test_the_goal_of_both_scores_is_the_larger(tmp_path: Path) -> None:
-    put(tmp_path, cifar("none", [[900, 800, *[300] * 6]] * 3), cifar("cosine", [[209, *[200] * 7]] * 3))
+    store(tmp_path, cifar("none", [[900, 800, *[300] * 6]] * 3), cifar("cosine", [[209, *[200] * 7]] * 3))
     assert "300.0 errors" in speed(tmp_path, "scores").said
 
 
@@ -432,10 +433,10 @@ def test_the_goal_of_both_scores_is_the_larger(tmp_path: Path) -> None:
     ],
 )
 def test_steps_against_a_number(tmp_path: Path, curve: list[int], bound: float, outcome_: str) -> None:
-    put(tmp_path, cifar("cosine", [curve] * 3))
+    store(tmp_path, cifar("cosine", [curve] * 3))
     effect = steps_below("s", COSINE, 200.0, bound).judge(Records(tmp_path))
     if outcome_ == "reversed" and len(set(curve)) == 1:
         assert effect.outcome == "undecided"  # all runs end at once: no spread, and no interval
-        put(tmp_path, cifar("cosine", [[900] * 30, [900] * 30, [*[900] * 29, 200]]))
+        store(tmp_path, cifar("cosine", [[900] * 30, [900] * 30, [*[900] * 29, 200]]))
         effect = steps_below("s", COSINE, 200.0, bound).judge(Records(tmp_path))
     assert effect.outcome == outcome_

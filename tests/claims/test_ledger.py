@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synthetic import store
 
 from cosnorm import claims, experiments
 from cosnorm.claims import Rules
 from tools import rules as tool
 
-from .made import made, put, settled
+from .made import made, settled
 
 #: The package's name ``ledger`` is the function.
 module = importlib.import_module("cosnorm.claims.ledger")
@@ -27,8 +28,8 @@ KEYS = ["1", "2", "3a", "3b", *map(str, range(4, 30))]
 def table_one(folder: Path, *experiments_: str, ours: tuple[int, ...] = LOW, scale: str = "short") -> Path:
     """Cosine against every rival."""
     for name in experiments_:
-        put(folder, settled(name, "cosine", ours, scale=scale))
-        put(folder, *(settled(name, rival, HIGH, scale=scale) for rival in RIVALS))
+        store(folder, settled(name, "cosine", ours, scale=scale))
+        store(folder, *(settled(name, rival, HIGH, scale=scale) for rival in RIVALS))
     return folder
 
 
@@ -43,7 +44,7 @@ def test_no_claim_is_missing_and_each_is_complete() -> None:
         assert claim.source
         assert claim.comparisons
         assert set(claim.experiments) <= set(known)
-        assert 1 <= claim.chapter <= 20
+        assert 1 <= claim.chapters[0] <= 20
         for run in claim.needs:
             assert run.technique in known[run.experiment].techniques
     assert len({claim.title for claim in claims.CLAIMS.values()}) == len(KEYS)
@@ -67,7 +68,7 @@ def test_without_records_only_what_is_computed_has_a_verdict(tmp_path: Path) -> 
         assert entry.verdict == "identity" or all(effect.missing for effect in entry.effects)
     assert claims.best_scale("mnist", tmp_path) is None
     assert ledger.first == ""
-    assert "No record at the paper's length exists yet" in ledger.dates
+    assert "No record at the paper's length that they judge exists yet" in ledger.dates
 
 
 def test_a_claim_that_holds_everywhere_holds(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_missing_rival_leaves_a_claim_partly_tested(tmp_path: Path) -> None:
 
 def test_one_reversed_comparison_contradicts_a_claim(tmp_path: Path) -> None:
     table_one(tmp_path, "mnist", "newsgroups")
-    put(tmp_path, settled("newsgroups", "max_norm", (50, 52, 49)))
+    store(tmp_path, settled("newsgroups", "max_norm", (50, 52, 49)))
     entry = claims.entry(1, tmp_path)
     assert entry.verdict == "contradicted"
     assert entry.main.name == "cosine \u2212 max_norm, newsgroups"
@@ -98,8 +99,8 @@ def test_one_reversed_comparison_contradicts_a_claim(tmp_path: Path) -> None:
 
 
 def test_what_was_seen_is_one_sentence_for_each_length(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH))
-    put(tmp_path, settled("mnist", "batch", (100, 140, 60)))
+    store(tmp_path, settled("mnist", "cosine", LOW), settled("mnist", "none", HIGH))
+    store(tmp_path, settled("mnist", "batch", (100, 140, 60)))
     seen = claims.entry(1, tmp_path).seen
     assert seen.startswith(
         "After 6 of 200 epochs on MNIST, cosine makes 100.0 fewer errors than the plain network (95 % CI "
@@ -119,7 +120,7 @@ def test_shared_runs_are_named(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_counted_against_the_papers_scale(tmp_path: Path) -> None:
-    put(tmp_path, settled("depth", "cosine-2-layers", LOW, scale="paper"))
+    store(tmp_path, settled("depth", "cosine-2-layers", LOW, scale="paper"))
     missing = claims.entry(7, tmp_path).missing
     seeds = experiments.get("depth").scales["paper"].seeds
     assert missing.startswith(
@@ -131,7 +132,7 @@ def test_what_is_missing_is_counted_against_the_papers_scale(tmp_path: Path) -> 
 
 
 def test_the_summary_counts_every_verdict_and_no_identity(tmp_path: Path) -> None:
-    put(
+    store(
         tmp_path, settled("depth", "cosine-2-layers", LOW), settled("depth", "cosine-3-layers", (90, 300, 10))
     )
     assert claims.ledger(tmp_path, chapter=15).summary == "Claim 7: undecided."
@@ -216,6 +217,12 @@ def test_a_change_of_the_rules_needs_a_reason_and_says_how_many_results_were_the
     assert tool.updated(filled, "", "xyz", 9) == filled
 
 
+def test_only_records_that_a_claim_reads_count_as_results(tmp_path: Path) -> None:
+    store(tmp_path, settled("mnist", "cosine", LOW, scale="paper"), settled("mnist", "none", LOW))
+    store(tmp_path, settled("svhn", "cosine", LOW, scale="paper"))
+    assert tool.paper_records(tmp_path) == 3
+
+
 def test_the_ledger_says_if_rules_were_changed_after_results(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Rules("0", "2026-01-01T00:00:00+00:00", "abcdef1234", 0, "fixed")
     after = Rules("1", "2026-03-01T00:00:00+00:00", "", 14, "claim 5 repaired")
@@ -235,7 +242,7 @@ def test_the_ledger_says_if_rules_were_changed_after_results(monkeypatch: pytest
 
 def test_the_first_record_at_the_papers_length_is_found(tmp_path: Path) -> None:
     for seed, day in enumerate(("2026-05-02", "2026-04-01", "2026-06-01")):
-        put(tmp_path, [made("mnist", "cosine", seed, [9, 9], scale="paper", provenance={"date": day})])
+        store(tmp_path, [made("mnist", "cosine", seed, [9, 9], scale="paper", provenance={"date": day})])
     assert claims.ledger(tmp_path).first == "2026-04-01"
     states = json.loads((Path(module.__file__).parent / "rules.json").read_text(encoding="utf-8"))
     assert states[0]["records"] == 0, "the rules were fixed before any result at the paper's length"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import store
 
 from cosnorm import claims
 from cosnorm.claims import errors, optimization, related, robustness
 from cosnorm.experiments.choosing import RATES, competitor
 
-from .made import made, put, settled
+from .made import made, settled
 
 LOW, HIGH = (100, 103, 101), (200, 205, 199)
 
@@ -22,7 +23,7 @@ LOW, HIGH = (100, 103, 101), (200, 205, 199)
     [((199, 206, 200), "holds"), ((100, 103, 101), "contradicted"), ((150, 255, 199), "undecided")],
 )
 def test_weight_norm_about_equals_none(tmp_path: Path, ours: tuple[int, ...], verdict: str) -> None:
-    put(tmp_path, settled("mnist", "weight", ours), settled("mnist", "none", HIGH))
+    store(tmp_path, settled("mnist", "weight", ours), settled("mnist", "none", HIGH))
     assert claims.entry(13, tmp_path).verdict == verdict
 
 
@@ -33,15 +34,15 @@ def test_weight_norm_about_equals_none(tmp_path: Path, ours: tuple[int, ...], ve
 def test_scale_and_shift_gain_nothing_if_they_gain_less_than_the_margin(
     tmp_path: Path, ours: tuple[int, ...], verdict: str
 ) -> None:
-    put(tmp_path, settled("relatives", "cosine_affine", ours), settled("relatives", "cosine", HIGH))
+    store(tmp_path, settled("relatives", "cosine_affine", ours), settled("relatives", "cosine", HIGH))
     entry = claims.entry(4, tmp_path)
     assert entry.verdict == verdict
     assert "cosine_affine 0.5" in entry.note
 
 
 def test_a_scale_and_shift_that_have_not_converged_show_nothing(tmp_path: Path) -> None:
-    put(tmp_path, settled("relatives", "cosine", HIGH))
-    put(
+    store(tmp_path, settled("relatives", "cosine", HIGH))
+    store(
         tmp_path,
         [made("relatives", "cosine_affine", s, [900, 700, 600, 500, 420, 390 + s]) for s in range(3)],
     )
@@ -60,7 +61,7 @@ def test_a_scale_and_shift_that_have_not_converged_show_nothing(tmp_path: Path) 
 def test_online_norm_may_be_better_but_not_worse(
     tmp_path: Path, online: tuple[int, ...], verdict: str
 ) -> None:
-    put(tmp_path, settled("relatives", "online", online), settled("relatives", "batch", HIGH))
+    store(tmp_path, settled("relatives", "online", online), settled("relatives", "batch", HIGH))
     entry = claims.entry(23, tmp_path)
     assert entry.verdict == verdict
     assert entry.effects[0].level == 0.9
@@ -71,7 +72,7 @@ def test_steadiness_is_of_deviations_within_runs_of_at_least_half_the_length(tmp
     for length, outcome in ((3, "too early"), (100, "holds")):
         for technique, wobbles, middle in (("cosine", (1, 2, 1), 900), ("batch", (60, 62, 61), 100)):
             wobbly = [[*[middle] * (length - 2), middle + w, middle - w] for w in wobbles]
-            put(tmp_path, [made("mnist", technique, s, curve) for s, curve in enumerate(wobbly)])
+            store(tmp_path, [made("mnist", technique, s, curve) for s, curve in enumerate(wobbly)])
         effects = {e.name: e for e in claims.entry(2, tmp_path).effects}
         effect = effects["cosine \u2212 batch, mnist"]
         assert effect.outcome == outcome
@@ -112,8 +113,8 @@ def test_a_small_network_in_claim_3_is_not_a_steady_one(tmp_path: Path) -> None:
     """A network whose outputs are a tenth as large, and which is otherwise the same, wins as plotted only."""
     for seed, noise in enumerate((1.0, 1.1, 0.9)):
         path = [0.0, 1.0, 2.0, 1.0, 2.0 * noise, 1.0]
-        put(tmp_path, [observed("none", seed, path, 1.0, noise, 2.0)])
-        put(tmp_path, [observed("cosine", seed, [0.1 * m for m in path], 0.1, 0.1 * noise, 0.2)])
+        store(tmp_path, [observed("none", seed, path, 1.0, noise, 2.0)])
+        store(tmp_path, [observed("cosine", seed, [0.1 * m for m in path], 0.1, 0.1 * noise, 0.2)])
     plotted, own = ({e.name: e for e in claims.entry(key, tmp_path).effects} for key in ("3a", "3b"))
     spread = plotted["cosine / none, over examples"]
     assert spread.outcome == "holds"
@@ -125,21 +126,23 @@ def test_a_small_network_in_claim_3_is_not_a_steady_one(tmp_path: Path) -> None:
 
 
 def test_noise_is_compared_with_cosine_in_table_1(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "cosine", HIGH), settled("noise", "cosine-batch-1", LOW, batch_size=1))
+    store(tmp_path, settled("mnist", "cosine", HIGH), settled("noise", "cosine-batch-1", LOW, batch_size=1))
     assert claims.entry(5, tmp_path).verdict == "holds"
-    put(tmp_path, [made("noise", "cosine-dropout", s, [500, 90, 90, 90, 120 + s, 60 - s]) for s in range(3)])
+    store(
+        tmp_path, [made("noise", "cosine-dropout", s, [500, 90, 90, 90, 120 + s, 60 - s]) for s in range(3)]
+    )
     assert [e.outcome for e in claims.entry(6, tmp_path).effects] == ["holds", "holds"]
 
 
 def test_with_dropout_the_convention_under_which_the_plain_network_trains_counts(tmp_path: Path) -> None:
     lost = [made("noise", "none-dropout", seed, [], epochs=6) for seed in range(3)]
-    put(tmp_path, settled("noise", "cosine-dropout", LOW), lost)
+    store(tmp_path, settled("noise", "cosine-dropout", LOW), lost)
     assert claims.entry(28, tmp_path).verdict == "untested"
-    put(tmp_path, settled("noise", "none-dropout-scaled", HIGH))
+    store(tmp_path, settled("noise", "none-dropout-scaled", HIGH))
     entry = claims.entry(28, tmp_path)
     assert [e.outcome for e in entry.effects] == ["untested", "holds"]
     assert entry.verdict == "holds"
-    put(tmp_path, settled("noise", "none-dropout", (50, 52, 49)))
+    store(tmp_path, settled("noise", "none-dropout", (50, 52, 49)))
     assert claims.entry(28, tmp_path).verdict == "contradicted"
 
 
@@ -147,7 +150,7 @@ def test_the_slope_over_depths_is_that_of_least_squares(tmp_path: Path) -> None:
     finals = {2: (180, 183, 179), 3: (150, 155, 149), 4: (160, 161, 158), 5: (120, 130, 122)}
     for layers, values in finals.items():
         sizes = [784, *[9] * (layers - 1), 10]
-        put(tmp_path, settled("depth", f"cosine-{layers}-layers", values, sizes=sizes))
+        store(tmp_path, settled("depth", f"cosine-{layers}-layers", values, sizes=sizes))
     effect = claims.entry(7, tmp_path).effects[-1]
     means = [np.mean(values) for values in finals.values()]
     assert effect.estimate == pytest.approx(np.polyfit(list(finals), means, 1)[0])
@@ -157,7 +160,7 @@ def test_the_slope_over_depths_is_that_of_least_squares(tmp_path: Path) -> None:
 def test_depth_is_judged_step_by_step(tmp_path: Path) -> None:
     for layers, finals in ((2, (180, 183, 181)), (3, (150, 153, 150)), (4, (170, 174, 171))):
         sizes = [784, *[9] * (layers - 1), 10]
-        put(tmp_path, settled("depth", f"cosine-{layers}-layers", finals, sizes=sizes))
+        store(tmp_path, settled("depth", f"cosine-{layers}-layers", finals, sizes=sizes))
     entry = claims.entry(7, tmp_path)
     assert [e.outcome for e in entry.effects] == ["holds", "reversed", "untested", "untested"]
     assert entry.verdict == "contradicted"
@@ -181,8 +184,8 @@ def test_gains_from_distortion_count_only_if_distortion_helps_a_network(
 ) -> None:
     """Before and after distortion. Where it harms both, to harm cosine more would be no support."""
     for technique, (plain, distorted) in (("cosine", cosine), ("none", none)):
-        put(tmp_path, cifar(technique, (plain, plain + 3, plain - 3)))
-        put(tmp_path, cifar(f"{technique}-augmented", (distorted, distorted + 4, distorted - 4)))
+        store(tmp_path, cifar(technique, (plain, plain + 3, plain - 3)))
+        store(tmp_path, cifar(f"{technique}-augmented", (distorted, distorted + 4, distorted - 4)))
     effect = claims.entry(10, tmp_path).effects[0]
     assert effect.outcome == outcome
     if outcome == "untested":
@@ -226,23 +229,25 @@ def test_overfitting_needs_time_and_falling_training_errors(
     for seed in range(3):
         falling = {"train_error": [80, 50, *[last + seed] * (epochs - 2)]}
         risen = [900, 500, *[710 + seed] * (epochs - 2)]
-        put(tmp_path, [made("newsgroups", "batch", seed, risen, extra=falling)])
-        put(tmp_path, [made("newsgroups", "cosine", seed, [900, *[500] * (epochs - 1)])])
+        store(tmp_path, [made("newsgroups", "batch", seed, risen, extra=falling)])
+        store(tmp_path, [made("newsgroups", "cosine", seed, [900, *[500] * (epochs - 1)])])
     assert claims.entry(12, tmp_path).verdict == verdict
 
 
 def test_every_normalization_must_beat_the_baseline(tmp_path: Path) -> None:
-    put(tmp_path, settled("mnist", "none", HIGH), *(settled("mnist", n, LOW) for n in ("cosine", "batch")))
-    put(tmp_path, settled("mnist", "weight", (190, 192, 189)), settled("mnist", "max_norm", (185, 189, 184)))
+    store(tmp_path, settled("mnist", "none", HIGH), *(settled("mnist", n, LOW) for n in ("cosine", "batch")))
+    store(
+        tmp_path, settled("mnist", "weight", (190, 192, 189)), settled("mnist", "max_norm", (185, 189, 184))
+    )
     assert claims.entry(27, tmp_path).verdict == "holds"
-    put(tmp_path, settled("mnist", "max_norm", (240, 242, 239)))
+    store(tmp_path, settled("mnist", "max_norm", (240, 242, 239)))
     assert claims.entry(27, tmp_path).verdict == "contradicted"
 
 
 def test_equal_searches_are_judged_on_three_datasets(tmp_path: Path) -> None:
     for name in ("relatives", "fair_newsgroups", "fair_cifar10"):
         size = {"batch_size": 128, "train_examples": 50_000} if name == "fair_cifar10" else {}
-        put(tmp_path, settled(name, "cosine", LOW, **size), settled(name, "none", HIGH, **size))
+        store(tmp_path, settled(name, "cosine", LOW, **size), settled(name, "none", HIGH, **size))
     assert claims.entry(25, tmp_path).verdict == "holds"
 
 
@@ -251,7 +256,7 @@ def test_equal_searches_are_judged_on_three_datasets(tmp_path: Path) -> None:
 )
 def test_one_run_of_the_tutorial_is_enough(tmp_path: Path, best: int, epochs: int, verdict: str) -> None:
     curve = [3000, best, *[best + 50] * (epochs - 2)]
-    put(tmp_path, [made("tutorial", "tutorial", 0, curve, scale="paper")])
+    store(tmp_path, [made("tutorial", "tutorial", 0, curve, scale="paper")])
     assert claims.entry(29, tmp_path).verdict == verdict
 
 
@@ -280,11 +285,11 @@ def test_a_grid_is_that_of_the_technique_of_its_name() -> None:
 
 
 def test_ranges_of_rates_need_seeds(tmp_path: Path) -> None:
-    put(tmp_path, sweep("cosine", 10.0, 1), sweep("none", 0.3, 1))
+    store(tmp_path, sweep("cosine", 10.0, 1), sweep("none", 0.3, 1))
     effect = claims.entry(11, tmp_path).effects[1]
     assert effect.outcome == "untested"
     assert "seed 0: 10 against 0.3" in effect.missing
-    put(tmp_path, sweep("cosine", 10.0, 3), sweep("none", 0.3, 3))
+    store(tmp_path, sweep("cosine", 10.0, 3), sweep("none", 0.3, 3))
     effect = claims.entry(11, tmp_path).effects[1]
     assert effect.outcome == "holds"
     assert effect.estimate == pytest.approx(10 / 0.3)
@@ -295,7 +300,7 @@ def test_ranges_of_rates_need_seeds(tmp_path: Path) -> None:
 
 
 def test_a_rival_usable_at_the_end_of_the_grid_is_not_beaten(tmp_path: Path) -> None:
-    put(tmp_path, sweep("cosine", 30.0, 3), sweep("none", 30.0, 3))
+    store(tmp_path, sweep("cosine", 30.0, 3), sweep("none", 30.0, 3))
     assert claims.entry(11, tmp_path).effects[1].outcome == "undecided"
 
 
@@ -304,7 +309,7 @@ def test_a_rival_usable_at_the_end_of_the_grid_is_not_beaten(tmp_path: Path) -> 
 )
 def test_a_usable_rate_beats_guessing_by_half(tmp_path: Path, worst: int, epochs: int, outcome: str) -> None:
     curves = [[5000, *[final] * (epochs - 1)] for final in (100, worst)]
-    put(tmp_path, [made("mnist", "cosine", seed, curve) for seed, curve in enumerate(curves)])
+    store(tmp_path, [made("mnist", "cosine", seed, curve) for seed, curve in enumerate(curves)])
     assert claims.entry(11, tmp_path).effects[0].outcome == outcome
 
 
@@ -318,10 +323,10 @@ def test_the_identities_are_checks_that_can_fail() -> None:
 
 
 def test_layer_norms_backward_pass(tmp_path: Path) -> None:
-    put(tmp_path, settled("relatives", "none", (200, 203, 201)))
-    put(tmp_path, settled("relatives", "layer_simple", (150, 153, 150)))
-    put(tmp_path, settled("relatives", "detach", (210, 212, 210)))
+    store(tmp_path, settled("relatives", "none", (200, 203, 201)))
+    store(tmp_path, settled("relatives", "layer_simple", (150, 153, 150)))
+    store(tmp_path, settled("relatives", "detach", (210, 212, 210)))
     assert claims.entry(20, tmp_path).verdict == "holds"
-    put(tmp_path, settled("relatives", "detach", (151, 152, 150)))
+    store(tmp_path, settled("relatives", "detach", (151, 152, 150)))
     entry = claims.entry(20, tmp_path)
     assert [e.outcome for e in entry.effects] == ["holds", "undecided", "reversed"]

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from synthetic import make_record
+from synthetic import make_record, store
 
 from cosnorm.evidence import prediction, receipt
-from cosnorm.record import Record, RecordError, write
+from cosnorm.record import Record, RecordError
 
 STORED = [140, 141, 143, 144, 146]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for seed, errors in enumerate(STORED):
-        write(make_record("cosine", seed, [errors, errors]), tmp_path)
-    write(make_record("none", 0, [300, 300]), tmp_path)
-    return tmp_path
+    cosine = [make_record("cosine", seed, [errors, errors]) for seed, errors in enumerate(STORED)]
+    return store(tmp_path, cosine, make_record("none", 0, [300, 300]))
 
 
-def run(errors: int, technique: str = "cosine", **settings: object) -> Record:
-    return make_record(technique, 0, [errors, errors], **settings)
+def run(errors: int, technique: str = "cosine", **options: Any) -> Record:
+    return make_record(technique, 0, [errors, errors], **options)
 
 
 @pytest.mark.parametrize(("errors", "fewer", "inside"), [(142, 2, True), (139, 0, True), (200, 5, False)])
@@ -46,8 +44,7 @@ def test_other_settings_are_named_and_not_compared(folder: Path) -> None:
     assert found.differing == ("learning_rate",)
     assert found.inside is None
     assert "settings differ" in found.verdict
-    other = make_record("cosine", 0, [142, 142], dataset_sha256="f" * 64)
-    assert receipt(other, folder).differing == ("the data",)
+    assert receipt(run(142, dataset_sha256="f" * 64), folder).differing == ("the data",)
 
 
 def test_a_diverged_run_is_said_to_be_one(folder: Path) -> None:
@@ -62,8 +59,7 @@ def test_the_fingerprint_holds_what_matters(folder: Path) -> None:
         assert fact in found.fingerprint
     assert "commit" not in found.fingerprint  # None: nothing to say
     assert found.fingerprint in str(found)
-    committed = replace(run(142), provenance={**run(142).provenance, "commit": "abc"})
-    assert "commit: abc" in receipt(committed, folder).fingerprint
+    assert "commit: abc" in receipt(run(142, provenance={"commit": "abc"}), folder).fingerprint
 
 
 def test_no_stored_runs_at_all(tmp_path: Path) -> None:

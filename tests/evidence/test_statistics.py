@@ -27,8 +27,10 @@ counts = st.lists(st.integers(0, 500), min_size=2, max_size=6)
 
 def runs(technique: str, finals: Sequence[int], experiment: str = "mnist", **made: object) -> list[Record]:
     """One run for each final error, with this provenance."""
-    found = (make_record(technique, seed, [500, final, final]) for seed, final in enumerate(finals))
-    return [replace(r, experiment=experiment, provenance=r.provenance | made) for r in found]
+    return [
+        make_record(technique, seed, [500, final, final], experiment=experiment, provenance=made)
+        for seed, final in enumerate(finals)
+    ]
 
 
 def student(freedom: int, level: float) -> float:

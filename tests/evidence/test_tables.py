@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import make_record
+from synthetic import make_record, store
 
 from cosnorm import evidence, experiments
-from cosnorm.record import Record, RecordError, write
+from cosnorm.record import Record, RecordError
 
 curves = st.lists(st.lists(st.integers(0, 10_000), min_size=6, max_size=6), min_size=2, max_size=5)
-
-
-def store(folder: Path, *records: Record) -> Path:
-    for one in records:
-        write(one, folder)
-    return folder
 
 
 @settings(deadline=None, max_examples=30)

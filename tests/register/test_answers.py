@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import statistics
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
-from synthetic import make_record
+from synthetic import make_record, store
 
-from cosnorm import record
 from cosnorm.register import answers
 
 
@@ -70,13 +68,8 @@ def test_layers_of_figure_5_are_layers_of_weights() -> None:
 
 
 def test_resting_counts_runs_without_a_change(tmp_path: Path) -> None:
-    runs = [
-        make_record("cosine", 0, [30, 20, 20]),
-        make_record("cosine", 1, [30, 20, 21]),
-        make_record("none", 0, [30], epochs=3),
-    ]
-    for one in runs:
-        record.write(one, tmp_path)
+    runs = [make_record("cosine", 0, [30, 20, 20]), make_record("cosine", 1, [30, 20, 21])]
+    store(tmp_path, runs, make_record("none", 0, [30], epochs=3))
     assert answers.resting(tmp_path).startswith(
         "1 of 2 stored runs of `mnist`, `noise` and `depth` end with the same number of test errors in each "
         "of their last 2 epochs; 0 of"
@@ -86,10 +79,7 @@ def test_resting_counts_runs_without_a_change(tmp_path: Path) -> None:
 
 def test_neuron_counts_narrower_bands(tmp_path: Path) -> None:
     for technique, widths in {"cosine": (1.0, 2.0), "none": (3.0, 1.5)}.items():
-        made = make_record(technique, 0, [5, 4], experiment="preactivation")
-        seen = [[[-w / 2, 0.0, w / 2] for w in widths]] * 2
-        made = replace(made, experiment="preactivation", curves={**made.curves, "preactivation": seen})
-        made.settings.pop("experiment")
-        record.write(made, tmp_path)
+        seen = {"preactivation": [[[-w / 2, 0.0, w / 2] for w in widths]] * 2}
+        store(tmp_path, make_record(technique, 0, [5, 4], experiment="preactivation", extra=seen))
     assert "narrower with cosine in 1 of 2 comparisons" in answers.neuron(tmp_path)
     assert answers.neuron(tmp_path / "empty").startswith("No pre-activations")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from scipy.stats import ttest_ind
-from synthetic import make_record
+from synthetic import make_record, store
 
-from cosnorm import experiments, record, register
+from cosnorm import experiments, register
 from cosnorm.experiments.experiment import tail
 from cosnorm.record import Record
 from cosnorm.register import OpenPoint, Reading
@@ -31,14 +31,8 @@ POINT = OpenPoint(
 def run(
     technique: str, seed: int, errors: Sequence[int], experiment: str = "ambiguity", epochs: int | None = None
 ) -> Record:
-    made = make_record(technique, seed, errors, tail=tail(epochs or len(errors)), epochs=epochs)
-    return replace(made, experiment=experiment)
-
-
-def store(folder: Path, runs: Sequence[Record]) -> Path:
-    for one in runs:
-        record.write(one, folder)
-    return folder
+    last = tail(epochs or len(errors))
+    return make_record(technique, seed, errors, tail=last, epochs=epochs, experiment=experiment)
 
 
 def flat(technique: str, levels: Sequence[int], **others: str) -> list[Record]:
