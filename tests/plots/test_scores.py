@@ -53,7 +53,7 @@ def test_a_readers_score_is_placed_among_the_stored() -> None:
     outside = plots.place_in_distribution(receipt(300)).axes[0]
     assert "outside" in outside.get_title(loc="left")
     lost = Receipt(make_record("cosine", 0, [5], epochs=2), None, {}, None, ())
-    with pytest.raises(ValueError, match="no score to place: The run diverged"):
+    with pytest.raises(ValueError, match="no score to place: mnist/short/cosine-seed0 diverged"):
         plots.place_in_distribution(lost)
 
 
