@@ -491,7 +491,7 @@ def sweep(
         int | None, about("Instead of an experiment: this stage of the plan of `cosnorm reproduce`.")
     ] = None,
 ) -> int:
-    """Run an experiment, or a stage of the plan, on many machines with Ray; the records are as from `run`."""
+    """Run an experiment, or a stage of the plan, on many machines with Ray; `run` writes the same records."""
     if (stage is None) == (not name):
         return complain("name an experiment, or a stage of the plan with --stage, and not both")
     options = {

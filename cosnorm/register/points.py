@@ -39,6 +39,7 @@ def _swept(ours: str, **others: str) -> tuple[Reading, ...]:
     )
 
 
+#: What the paper leaves open, in the order of its sections.
 POINTS: tuple[OpenPoint, ...] = (
     _dense(
         key="initial-variance",
