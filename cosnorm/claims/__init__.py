@@ -6,13 +6,14 @@ since. Verdicts are computed from the records, and smoke records never judge.
 """
 
 from cosnorm.claims.ledger import CLAIMS, Ledger, Rules, best_scale, entry, ledger, of, rules, rules_digest
-from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Effect, Entry, Run
+from cosnorm.claims.model import OUTCOMES, VERDICTS, Claim, Comparison, Effect, Entry, Run
 
 __all__ = [
     "CLAIMS",
     "OUTCOMES",
     "VERDICTS",
     "Claim",
+    "Comparison",
     "Effect",
     "Entry",
     "Ledger",

@@ -193,7 +193,7 @@ class Campaign:
     Parameters
     ----------
     scale
-        As for :func:`stages`.
+        As for :func:`cosnorm.experiments.campaign.stages`.
     stage
         Only this one.
     experiments
