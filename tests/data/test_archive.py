@@ -113,7 +113,8 @@ def test_the_next_mirror(
 def test_a_mirror_that_does_not_say_the_size(tiny: Tiny) -> None:
     """Every file inside is verified, so it is as good as another."""
     archived(tiny, GOOD, "reticent")
-    load("tiny", progress=False)
+    assert len(load("tiny", progress=False).train_inputs) > 0
+    assert ("reticent", NAME) in asked(tiny.mirrors)
 
 
 def test_larger_than_it_can_be(tiny: Tiny) -> None:
